@@ -1,7 +1,7 @@
 """A ranked list of items: scores, and a reason for each item that is kept."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -46,10 +46,11 @@ class Ranked:
     scores: NDArray[np.float32]  # (k,) in [0, 1], falling
     explain: Explain
     chances: Chances = not_calibrated
+    chosen: Mapping[int, int] = field(default_factory=dict)  # by number: items by chance, see `explorable.Pick`
 
     def take(self, positions: NDArray[np.intp]) -> Self:
         """The items at some positions of the list."""
-        return type(self)(self.numbers[positions], self.scores[positions], self.explain, self.chances)
+        return type(self)(self.numbers[positions], self.scores[positions], self.explain, self.chances, self.chosen)
 
     @cached_property
     def explained(self) -> Explained:

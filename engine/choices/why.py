@@ -33,7 +33,7 @@ def placement_of(signer: Signer, impression: str | None, placement: str | None) 
     """The placement of the list that was shown; `home` where nothing says it. Raises InvalidInput for a wrong id."""
     if impression is None:
         return placement or "home"
-    shown = read_impression(signer, impression)
+    shown = read_impression(signer, impression).placement
     if placement not in (None, shown):
         raise InvalidInput(f"The list with this impressionId was shown at {shown}.", "placement")
     return shown

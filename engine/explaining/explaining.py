@@ -15,18 +15,20 @@ from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.explaining.removals import Removal, RemovalRule, removal_of, variant_among
 from engine.explaining.rule_effects import RuleEffect, bounding, effects_on
-from engine.recommending.list_kinds import RANKED, score_list
+from engine.recommending.list_kinds import RANKED, place_of, score_list
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.recommendations import Basis, ListRequest, Recommender
 from engine.recommending.serving_models import ServingModels
 from engine.rules.in_force import effects_of, make_ready
+from engine.variety.varying import Place
 from ml.affinity.contributions import FeatureGroup
 from ml.affinity.explaining import CandidateSource, ScoreParts, SourceSays, score_parts, sources_of
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import Scored, select
 from ml.affinity.several_lists import within
 from ml.masks import Mask
+from ml.ranked import REASON
 
 __all__ = [
     "CandidateSource",
@@ -140,12 +142,15 @@ class Explainer:
             removal = removal_of(self._catalogue, request, basis, state, number, self._dislikes_hold)
             found = replace(found, item=item, removal=removal, known_to_model=_knows(bundle, number))
             rules = effects_on(request.rules, self._catalogue, number)
-            explained = _Place(self._catalogue, list_of_person(person), basis, request, pin).explain(found, number)
+            place = place_of(request, person, self._models, pin.as_of)
+            explained = _Place(self._catalogue, list_of_person(person), basis, request, pin, place).explain(
+                found, number
+            )
             without = None
             if request.rules is not None:
                 plain = request._replace(rules=None)
                 basis = self._recommender.basis_for(person, plain, pin, bundle, state)
-                without = _Place(self._catalogue, list_of_person(person), basis, plain, pin).rank(number)
+                without = _Place(self._catalogue, list_of_person(person), basis, plain, pin, place).rank(number)
             return replace(explained, rules=rules, rank_without_rules=without)
 
     async def _bundle(self, version: str | None) -> AffinityModel | None:
@@ -161,10 +166,14 @@ class Explainer:
 class _Place:
     """The list of one explanation, and the place of an item in it."""
 
-    def __init__(self, catalogue: Catalogue, name: str, basis: Basis, request: ListRequest, pin: Pin) -> None:
+    def __init__(
+        self, catalogue: Catalogue, name: str, basis: Basis, request: ListRequest, pin: Pin, place: Place
+    ) -> None:
         self._catalogue, self._basis, self._first, self._rules = catalogue, basis, request.first, request.rules
         self._ranked = request.kind in RANKED  # by what the sources of candidates say
-        self._scored: Scored = score_list(catalogue, request, basis.view, basis.allowed, basis.fallback, basis.nameable)
+        self._scored: Scored = score_list(
+            catalogue, request, basis.view, basis.allowed, basis.fallback, basis.nameable, place=place
+        )
         self._cut = partial(cut_page, catalogue, name, pin, basis.allowed, effects=effects_of(request.rules))
 
     def explain(self, found: Explanation, number: int) -> Explanation:
@@ -215,6 +224,7 @@ class _Place:
     ) -> Explanation:
         at = page.numbers.index(number)
         cause = self._catalogue.item(page.because[at]) if page.because[at] else None
+        by_chance = page.reasons[at] == REASON["EXPLORATION"]
         fills = Source(SourceSays(CandidateSource.FALLBACK, True, None, None, None, ()), ())
         return replace(
             found,
@@ -225,7 +235,7 @@ class _Place:
             reason=page.reasons[at],
             every=page.every[at],
             cause=cause or found.item,
-            sources=[*found.sources, fills] if filled else found.sources,
+            sources=[*found.sources, fills] if filled and not by_chance else found.sources,
         )
 
     def _edge(self, page: Page) -> Edge | None:

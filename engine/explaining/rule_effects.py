@@ -32,7 +32,7 @@ def effects_on(rules: RulesInForce | None, catalogue: Catalogue, number: int) ->
             rule.id,
             rule.version,
             rule.says.kind,
-            rule.factor if rule.says.kind in (RuleKind.BOOST, RuleKind.BURY) else None,
+            _factor_of(rule, rules, catalogue, number),
             rule.says.position,
         )
         for rule in about
@@ -55,11 +55,10 @@ def bounding(rules: RulesInForce | None, catalogue: Catalogue, numbers: Sequence
     """The id of the first rule of which the list has so many items already that this one is left out."""
     if rules is None or not numbers:
         return None
-    codes = {"BRAND": catalogue.brands, "CATEGORY": catalogue.categories}
-    for rule, about in rules.effects.at_most:
-        if rule.says.per is None or not _counts(about, number):
+    for rule, about, codes in rules.effects.at_most:
+        if not _counts(about, number):
             continue
-        own, *others = codes[rule.says.per](np.array([number, *numbers], np.uint32)).tolist()
+        own, *others = codes(np.array([number, *numbers], np.uint32)).tolist()
         counted = [code == own and _counts(about, at) for at, code in zip(numbers, others, strict=True)]
         if own and sum(counted) >= (rule.says.count or 1):
             return rule.id
@@ -69,6 +68,15 @@ def bounding(rules: RulesInForce | None, catalogue: Catalogue, numbers: Sequence
 def _counts(about: Mask | None, number: int) -> bool:
     """Whether AT_MOST counts an item; not one that came after its mask was made."""
     return about is None or (number < len(about) and bool(about[number]))
+
+
+def _factor_of(rule: Rule, rules: RulesInForce, catalogue: Catalogue, number: int) -> float | None:
+    if rule.says.kind not in (RuleKind.BOOST, RuleKind.BURY):
+        return None
+    if rule.says.attribute is None:
+        return rule.factor
+    numbers = rule.numbers(catalogue, rules.market)
+    return float(np.exp(rule.weights(catalogue, numbers)[numbers == number][0]))
 
 
 def _is_about(rule: Rule, rules: RulesInForce, catalogue: Catalogue, number: int) -> bool:

@@ -13,11 +13,11 @@ from core.turns import OneAtATime
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
-from engine.placements.placement import Placement, length_of
+from engine.placements.placement import Placement, check_placement, length_of
 from engine.placements.serving_placements import ServingPlacements
 from engine.placements.settings import MOST_UNNAMED
 from engine.recommending.people import Degradation, PeopleReader, PersonLoader, PersonState, ReadPerson
-from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender, check_placement
+from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.recommending.serving_models import ServingModels
 from engine.rules.serving_rules import ServingRules
 from engine.signing import Signer

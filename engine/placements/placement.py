@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.placements.settings import FallbackSource, ListKind, PlacementSettings, PriceBand, Repeat
@@ -16,6 +17,8 @@ from ml.affinity.repeats import split_by_due
 from ml.masks import Mask
 from ml.state import State
 from ml.universe import Universe
+
+MAX_PLACEMENT: Final = 64  # characters
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -31,6 +34,8 @@ class Placement:
     repeat: Repeat
     fallback: tuple[FallbackSource, ...]
     texts: ReasonTexts | None  # None: those of all lists
+    diversity: float = 0.0  # from 0, the order of the scores, to 1
+    explore: float = 0.0  # the share of the places that are given by chance
 
     @classmethod
     def of(cls, id: str, version: int | None, settings: PlacementSettings, texts: ReasonTexts) -> Self:
@@ -45,6 +50,8 @@ class Placement:
             settings.repeat,
             settings.fallback,
             texts.with_texts(settings.texts, id) if settings.texts else None,
+            settings.diversity,
+            settings.explore,
         )
 
     def band_in(self, market: str | None) -> Filter | None:
@@ -71,6 +78,13 @@ class Placement:
             variants = catalogue.variants_of(hidden)
             hidden = np.concatenate([hidden, variants[~np.isin(variants, due)]])
         return hidden
+
+
+def check_placement(name: str) -> str:
+    """The name itself; raises InvalidInput when it is empty or too long."""
+    if not 0 < len(name) <= MAX_PLACEMENT:
+        raise InvalidInput(f"placement must have 1 to {MAX_PLACEMENT} characters.", field="placement")
+    return name
 
 
 def length_of(placement: Placement | None, first: int | None, usual: int) -> int:

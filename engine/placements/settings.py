@@ -30,12 +30,22 @@ from engine.catalogue.filters import Filter
 from engine.reasons.texts import WrongReasonTexts, read_texts
 
 MOST_BANDS: Final = 50  # price bands, each of one market
+MOST_EXPLORED: Final = 0.3  # of the places of a list
 MOST_FAULTS: Final = 20  # that one answer names
 MOST_UNNAMED: Final = 20  # items that a placement lists where a request does not say how many: it is charged for these
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def _read_share(value: object) -> object:
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")
+    return value
+
+
 _Name = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
 _Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), BeforeValidator(read_decimal)]
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_read_share)]
 _SHAPE: Final = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
@@ -141,6 +151,8 @@ class PlacementSettings(BaseModel):
     repeat: Repeat = Repeat.ALLOWED
     fallback: tuple[FallbackSource, ...] = Field((), max_length=len(FallbackSource))
     texts: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    diversity: _Share = 0.0
+    explore: Annotated[_Share, Field(le=MOST_EXPLORED)] = 0.0
 
     @field_validator("repeat")
     @classmethod

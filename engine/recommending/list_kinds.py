@@ -1,18 +1,23 @@
 """What the lists of each kind have: those that the person's next purchase orders, and the others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.contract import Person
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.catalogue.offers import offer_in
 from engine.placements.placement import Placement, hide_repeats, preferred_by
 from engine.placements.settings import ListKind
 from engine.recommending.people import has_events
+from engine.recommending.serving_models import ServingModels
 from engine.rules.in_force import RulesInForce, leaders_of, weigh
+from engine.variety.varying import Place, varies, vary
+from ml.affinity.boosting import with_candidates
 from ml.affinity.list_kinds import (
     Chosen,
     alternatives,
@@ -25,6 +30,7 @@ from ml.affinity.list_kinds import (
 )
 from ml.affinity.ranking import PersonView, Scored, score
 from ml.affinity.reranking import rerank
+from ml.affinity.several_lists import narrow
 from ml.fallback import Fallback
 from ml.masks import Mask
 from ml.state import State
@@ -33,6 +39,7 @@ RANKED: Final = frozenset({ListKind.PERSONAL, ListKind.NEW_FOR_YOU, ListKind.ON_
 BAND: Final = 1.5  # times as dear, or so many times cheaper, as an alternative may be
 _FIRST_SOURCE: Final = {ListKind.POPULAR: "POPULAR", ListKind.TRENDING: "TRENDING", ListKind.NEW_FOR_YOU: "NEW"}
 _ON_SALE: Final = Filter(on_sale=True)
+_FIRST: Final = Place()
 
 
 class Wanted(Protocol):
@@ -130,6 +137,19 @@ def known_to(catalogue: Catalogue, state: State, just_viewed: Sequence[str]) -> 
     return np.concatenate([known, catalogue.variants_of(known)])
 
 
+def place_of(wanted: Wanted, person: Person, models: ServingModels, as_of: int, seen: Sequence[int] = ()) -> Place:
+    """Where a page is in the person's list, and which of its places are given by chance.
+
+    Only lists by what the person wants next have such places, and none of given items.
+    """
+    placement = wanted.placement
+    if placement is None or not placement.explore or wanted.kind not in RANKED or wanted.among is not None:
+        return Place(seen)
+    serving = models.current
+    universe = serving.universe if serving else None
+    return Place(seen, models.explorables.exploration(placement, person, universe, as_of, seen))
+
+
 def score_list(
     catalogue: Catalogue,
     wanted: Wanted,
@@ -138,16 +158,28 @@ def score_list(
     fallback: Fallback,
     nameable: Mask | None,
     whole: Mask | None = None,
+    place: Place = _FIRST,
 ) -> Scored:
-    """The candidates of a list, as the kind wants them, with the boosts of rules.
+    """The candidates of a list, as the kind wants them, with the boosts of rules and the variety of the placement.
 
     `whole`: what its first page may have, so that what fills a list has the same order on all pages.
     """
-    scored = _score(catalogue, wanted, view, allowed, fallback, nameable)
-    if wanted.rules is None or whole is None or whole is allowed or len(scored.numbers):
-        return weigh(wanted.rules, scored)
+    scored, placement = _score(catalogue, wanted, view, allowed, fallback, nameable), wanted.placement
+    if wanted.rules is None and not varies(placement) and place.exploration is None:
+        return scored
+    if whole is None or whole is allowed or len(scored.numbers):
+        return finished(catalogue, wanted, scored, place)
     first = _score(catalogue, wanted, view, whole, fallback, nameable)
-    return weigh(wanted.rules, scored, fills=len(first.numbers) > 0)
+    if len(first.numbers):
+        return replace(weigh(wanted.rules, scored, fills=True), exploration=place.exploration)
+    if varies(placement) or place.exploration is not None:  # the scores of the first page
+        return vary(catalogue, placement, narrow(weigh(wanted.rules, with_candidates(first)), allowed), place)
+    return weigh(wanted.rules, scored)
+
+
+def finished(catalogue: Catalogue, wanted: Wanted, scored: Scored, place: Place = _FIRST) -> Scored:
+    """A list that is scored, with the boosts of rules and the variety of its placement."""
+    return vary(catalogue, wanted.placement, weigh(wanted.rules, scored), place)
 
 
 def _score(

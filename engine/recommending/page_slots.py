@@ -13,7 +13,15 @@ from core.errors import TookTooLong
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_lists import Key
-from engine.recommending.list_kinds import RANKED, hide_own, is_ranked, score_list, sources_of_kind
+from engine.recommending.list_kinds import (
+    RANKED,
+    finished,
+    hide_own,
+    is_ranked,
+    place_of,
+    score_list,
+    sources_of_kind,
+)
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, meet, new_pin, without_shown
 from engine.recommending.people import NOBODY, Degradation, PersonLoader, PersonState
 from engine.recommending.recommendations import (
@@ -26,7 +34,8 @@ from engine.recommending.recommendations import (
     key_of_list,
 )
 from engine.recommending.serving_models import ServingModels
-from engine.rules.in_force import RulesInForce, effects_of, leaders_of, make_ready, weigh
+from engine.rules.in_force import effects_of, leaders_of, make_ready
+from engine.variety.varying import Place
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, select, view_person
 from ml.affinity.several_lists import WantedList, looking_at, narrow, score_together
@@ -197,7 +206,7 @@ class _Page:
         self._evidence = models.evidence if bundle is models.current else None
         self._views: dict[_Looks, PersonView] = {}
         self._wanted: dict[_Key, WantedList] = {}  # equal lists once
-        self._rules: dict[_Key, RulesInForce | None] = {}
+        self._asked: dict[_Key, ListRequest] = {}
         self._scored: dict[_Key, Scored] = {}
         self._requests: dict[int, tuple[ListRequest, _Key]] = {}
         self._kept: dict[int, Page] = {}  # those that are kept from when they were made alone
@@ -240,7 +249,8 @@ class _Page:
         for basis in dict.fromkeys([*((personalize, 0, True) for personalize in self.read), *wanted]):
             keys = [key for key in self._wanted if key[0].basis == basis and key not in self._scored]
             scored = score_together([self._wanted[key] for key in keys])
-            self._scored.update((key, weigh(self._rules[key], one)) for key, one in zip(keys, scored, strict=True))
+            for key, one in zip(keys, scored, strict=True):
+                self._scored[key] = finished(self._catalogue, self._asked[key], one, self._place(self._asked[key]))
 
     def cut(self, place: int, show: Callable[[int, RecommendedList], MadeT]) -> MadeT:
         """The list at a place, without what is shown already."""
@@ -298,9 +308,13 @@ class _Page:
             allowed, nameable = self._masks(request, view)
             fallback = self._models.fallback(self._bundle, sources_of_kind(request.placement, request.kind))
             self._wanted[key] = WantedList(view, allowed, fallback, nameable, leaders_of(request.rules, view))
-            self._rules[key] = request.rules
+            self._asked[key] = request
             if request.kind not in RANKED:
-                self._scored[key] = score_list(self._catalogue, request, view, allowed, fallback, nameable)
+                place = self._place(request)
+                self._scored[key] = score_list(self._catalogue, request, view, allowed, fallback, nameable, place=place)
+
+    def _place(self, request: ListRequest) -> Place:
+        return place_of(request, self._person, self._models, self._pin.as_of)
 
     def _is_ranked(self, request: ListRequest) -> bool:
         read = self.read[request.personalize]

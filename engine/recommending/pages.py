@@ -19,7 +19,7 @@ from engine.rules.arranging import arrange
 from engine.rules.effects import Effects
 from engine.signing import Signer
 from ml.masks import Mask
-from ml.ranked import Ranked
+from ml.ranked import REASON, Ranked
 
 CURSOR_LIFETIME = timedelta(minutes=10)
 MAX_ITEMS = 1_000  # in all pages of one list
@@ -51,6 +51,7 @@ class Page:
     reasons: list[int]  # index in ml.ranked.REASONS
     because: list[int]  # item number, 0 for none
     every: list[int]  # days in which the person usually buys the item again, 0 for unknown
+    explored: list[tuple[int, int]]  # the positions given by chance, and how many of DRAWS give the item that place
     more: bool
     serial: int = field(default_factory=_serials.__next__)  # names this page in this process
 
@@ -121,6 +122,7 @@ def cut_page(
         reasons=best.reasons.tolist(),
         because=best.because.tolist(),
         every=best.every.tolist(),
+        explored=_explored(best),
         more=len(kept) > first and len(pin.seen) + len(best.numbers) < MAX_ITEMS,
     )
 
@@ -159,6 +161,14 @@ def without_shown(catalogue: Catalogue, allowed: Mask, shown: Sequence[int], *, 
     if collapse and catalogue.has_groups:
         allowed[catalogue.variants_of(numbers)] = False
     return allowed
+
+
+def _explored(best: Ranked) -> list[tuple[int, int]]:
+    """The positions by chance; an item that a rule gives its position has it for another reason."""
+    if not best.chosen:
+        return []
+    by_chance = np.flatnonzero(best.reasons == REASON["EXPLORATION"]).tolist()
+    return [(at, best.chosen[number]) for at in by_chance if (number := int(best.numbers[at])) in best.chosen]
 
 
 def _all(numbers: NDArray[np.uint32]) -> NDArray[np.intp]:

@@ -20,7 +20,15 @@ from engine.catalogue.filters import Filter
 from engine.placements.placement import Placement
 from engine.placements.settings import ListKind
 from engine.recommending.kept_lists import Key
-from engine.recommending.list_kinds import hide_own, is_ranked, kind_of, narrow_to_kind, score_list, sources_of_kind
+from engine.recommending.list_kinds import (
+    hide_own,
+    is_ranked,
+    kind_of,
+    narrow_to_kind,
+    place_of,
+    score_list,
+    sources_of_kind,
+)
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
 from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.same_category import same_category
@@ -39,7 +47,6 @@ from ml.state import State
 
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
-MAX_PLACEMENT = 64  # characters
 
 
 class ListRequest(NamedTuple):
@@ -59,6 +66,7 @@ class ListRequest(NamedTuple):
     shelf: str | None = None  # where the list is shown; None: nobody sees it
     placement: Placement | None = None  # what the shop wants there; None: a list as by default
     rules: RulesInForce | None = None  # the shop's rules that hold; whoever makes the list waits until they are ready
+    query: str | None = None  # what the person searches for: only rules look at it
     asked: ListKind | None = None  # the kind of list; None: the placement's
 
     @property
@@ -174,7 +182,7 @@ class Recommender:
     ) -> Page:
         """A page of a list. `earlier` is the state that a list is pinned to; `state` still leaves out what it does."""
         basis = self.basis_for(person, request, pin, bundle, state, earlier)
-
+        place = place_of(request, person, self._models, pin.as_of, pin.seen)
         effects = effects_of(request.rules)
 
         def score_allowed(allowed: Mask) -> Select:
@@ -182,7 +190,7 @@ class Recommender:
             if key not in self._scored:
                 view, fallback, nameable = basis.view, basis.fallback, basis.nameable
                 self._scored[key] = score_list(
-                    self._catalogue, request, view, allowed, fallback, nameable, basis.allowed
+                    self._catalogue, request, view, allowed, fallback, nameable, basis.allowed, place
                 )
             return partial(select, within(self._scored[key], allowed) if effects else self._scored[key])
 
@@ -344,13 +352,6 @@ class Recommender:
 def key_of_list(person: Person, request: ListRequest, elsewhere: bytes = b"") -> Key:
     """The key of the first page of a person's list; `elsewhere` says what the lists beside it show."""
     return person, (request.all_parts, elsewhere)
-
-
-def check_placement(name: str) -> str:
-    """The name itself; raises InvalidInput when it is empty or too long."""
-    if not 0 < len(name) <= MAX_PLACEMENT:
-        raise InvalidInput(f"placement must have 1 to {MAX_PLACEMENT} characters.", field="placement")
-    return name
 
 
 def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:

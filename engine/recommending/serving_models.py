@@ -22,6 +22,7 @@ from engine.recommending.kept_evidence import KeptEvidence
 from engine.recommending.kept_lists import KeptLists
 from engine.recommending.kin import KinLists
 from engine.recommending.trends import Trends
+from engine.variety.explorables import Explorables
 from ml.affinity.model import AffinityModel
 from ml.bundle import BundleRefused
 from ml.fallback import Fallback
@@ -48,6 +49,7 @@ class ServingModels:
     ) -> None:
         self.trends = trends
         self.lists, self.kin, self.evidence = KeptLists(catalogue), KinLists(catalogue), KeptEvidence()
+        self.explorables = Explorables(catalogue)
         self._fallbacks = Fallbacks(catalogue, trends)
         self._redis = redis
         self._pool, self._bundles, self._catalogue, self._poll = pool, bundles, catalogue, poll

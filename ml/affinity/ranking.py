@@ -15,15 +15,17 @@ from ml.affinity.candidates import MOST_OWN, ItemEvidence, find_candidates, gath
 from ml.affinity.chances import Chance
 from ml.affinity.cold_candidates import cause_of, with_cold_scores
 from ml.affinity.dislikes import Dislikes, dislikes, without_items
+from ml.affinity.exploring import Exploration, mixed_in
 from ml.affinity.lifts import NONE, Kin, Lifts, lifts
 from ml.affinity.network import Network, sigmoid
 from ml.affinity.pair_features import pairs_of
 from ml.affinity.pair_scores import PairNetwork, pair_logits
 from ml.affinity.sources import History
+from ml.affinity.variety import Variety
 from ml.carts import in_cart
 from ml.fallback import Fallback, fill
 from ml.masks import Mask, is_allowed, without
-from ml.ranked import LONGEST_EVERY, REASON, Explain, Explained, Ranked
+from ml.ranked import LONGEST_EVERY, REASON, Explain, Explained, Ranked, not_calibrated
 from ml.rests import resting
 from ml.returns import is_in
 from ml.state import State
@@ -77,6 +79,8 @@ class Scored:
     scores: NDArray[np.float32]  # (candidates,)
     order: NDArray[np.intp]  # (candidates,) positions, best first
     explain: Explain | None = None  # the reasons of a list of another kind; None: as what the person does says
+    variety: Variety | None = None  # another order of the best of them; None: as `order` says
+    exploration: Exploration | None = None  # the places that are given by chance
 
 
 def view_person(
@@ -168,12 +172,18 @@ def select(scored: Scored, first: int) -> Ranked:
 
     Reasons are computed when they are read. The scores of items that only fill the list depend on its length.
     """
-    best = scored.order[:first]
-    numbers, scores = fill(scored.numbers[best], scored.scores[best], scored.allowed, scored.fallback, first)
+    best, kept = scored.order[:first], scored.scores
+    if scored.variety is not None:
+        best = scored.variety.best(scored.order, scored.numbers, kept, first)
+    falling = kept[best] if scored.variety is None else np.minimum.accumulate(kept[best])
+    numbers, scores = fill(scored.numbers[best], falling, scored.allowed, scored.fallback, first)
     explain = scored.explain or partial(_explain, scored.view, scored.nameable, scored.fallback)
-    if scored.view.ranker is None:
-        return Ranked(numbers, scores, explain)
-    return Ranked(numbers, scores, explain, partial(_chances, scored, scored.view.ranker.chance))
+    ranker = scored.view.ranker
+    chances = not_calibrated if ranker is None else partial(_chances, scored, ranker.chance)
+    ranked = Ranked(numbers, scores, explain, chances)
+    if scored.exploration is None:
+        return ranked
+    return mixed_in(ranked, scored.exploration.picks(scored.allowed, scored.numbers[scored.order], first), first)
 
 
 def rank(

@@ -33,17 +33,21 @@ from db import authorizations, automatic_documents, client_audit, purges, sessio
 from db import documents as trusted_documents
 from db import placements as stored_placements
 from db import rules as stored_rules
+from db import segments as stored_segments
 from engine import outcomes, scopes
 from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
 from engine.intake import ingest
 from engine.jobs import feed
+from engine.placements import placement as placed
 from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
 from engine.recommending import page_slots, pages
 from engine.recommending import recommendations as lists
-from engine.rules import rule_book
+from engine.rules import queries, rule_book
 from engine.rules import settings as rule_settings
+from engine.segments import settings as segment_settings
+from ml.hazard import forecasts
 
 
 def longest(kind: Any) -> int:
@@ -65,18 +69,21 @@ ENFORCED = {
     "items of a list, all pages together": (pages.MAX_ITEMS, ""),
     "ids in `ids`, `exclude` or `among`": (lists.MAX_IDS, ""),
     "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
-    "`placement`": (lists.MAX_PLACEMENT, " characters"),
+    "`placement`": (placed.MAX_PLACEMENT, " characters"),
     "slots of a page": (page_slots.MAX_SLOTS, ""),
     "placements with settings": (stored_placements.MOST_PLACEMENTS, ""),
     "price bands of a placement": (placement_settings.MOST_BANDS, ""),
+    "`explore` of a placement": (placement_settings.MOST_EXPLORED, ""),
     "`first` of a placement": (placement_settings.MOST_UNNAMED, ""),
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
     "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),
-    "placements, or markets, that a rule names": (rule_settings.MOST_NAMES, ""),
+    "placements, markets or searches that a rule names": (rule_settings.MOST_NAMES, ""),
+    "`ranges` of a rule": (rule_settings.MOST_RANGES, ""),
+    "`query` of a context, and a search that a rule names": (queries.LONGEST_QUERY, " characters"),
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),
     "position of a pin": (rule_settings.LAST_POSITION, ""),
-    "rules of the items and categories of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
+    "rules of the items, categories and search of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
     "items that a person hides": (choices.MOST_ITEMS, ""),
     "categories that a person hides": (choices.MOST_CATEGORIES, ""),
@@ -87,6 +94,12 @@ ENFORCED = {
     "`events` of a reason": (context.MAX_EVENTS, ""),
     "a title inside the text of a reason": (reasons.LONGEST_TITLE, " characters"),
     "a shop's own text of a reason": (reasons.LONGEST_TEXT, " characters"),
+    "segments": (stored_segments.MOST_SEGMENTS, ""),
+    "conditions of a segment, all levels together": (segment_settings.MOST_CONDITIONS, ""),
+    "conditions of a segment inside each other, the outermost counted": (segment_settings.MOST_LEVELS, ""),
+    "conditions on events and affinities, all levels together": (segment_settings.MOST_COUNTS, ""),
+    "values of a trait, categories or brands of a condition": (segment_settings.MOST_VALUES, ""),
+    "days that a condition on forecasts or events looks ahead or back": (forecasts.LONGEST, ""),
     "a document": (parsing.MAX_BYTES, " bytes"),
     "tokens": (parsing.MAX_TOKENS, ""),
     "brackets inside each other": (parsing.MAX_NESTING, ""),
@@ -194,4 +207,4 @@ def test_the_page_of_limits_says_what_the_code_enforces() -> None:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     said = dict(row for row in rows if row != ("what", "at most"))
     assert said == {what: f"{most:,}{unit}" for what, (most, unit) in ENFORCED.items()}
-    assert len(rows) == len(said) + 8, "no row is there twice"
+    assert len(rows) == len(said) + 9, "no row is there twice"

@@ -1,13 +1,13 @@
 """Keep what people chose for their own lists: hidden items and categories, a pause.
 
 Revision ID: 0037
-Revises: 0033
+Revises: 0035
 """
 
 from db.migrate import run_file, run_sql
 
 revision = "0037"
-down_revision = "0033"
+down_revision = "0035"
 branch_labels = None
 depends_on = None
 

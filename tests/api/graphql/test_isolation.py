@@ -114,7 +114,7 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "Mutation.discardDeadEvents(ids)", "EventInput.id", "EventInput.itemId", "EventInput.itemIds",
     "EventInput.orderId", "EventInput.impressionId", "EventInput.sessionId", "ItemInput.id", "ItemInput.groupId",
     "ItemInput.market", "RequestListsInput.market", "OfferInput.market", "Query.client(id)",
-    "Query.segment(id)", "Mutation.deleteSegment(id)", "SegmentInput.id",
+    "Query.segment(id)", "Mutation.deleteSegment(id)", "Mutation.updateSegment(id)", "SegmentInput.id",
     "Query.placement(id)", "Query.previewPlacement(id)", "Query.previewPlacement(market)", "PlacementInput.id",
     "Mutation.removePlacement(id)", "PriceBandInput.market", "Query.rule(id)", "Query.previewRules(market)",
     "Query.previewRules(removed)", "Mutation.removeRule(id)", "RuleInput.id", "RuleInput.itemId",

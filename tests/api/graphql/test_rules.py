@@ -46,15 +46,19 @@ AS_REACHED = {
     "DecisionConnection": "edges nodes pageInfo totalCount",
     "DecisionEdge": "cursor node",
     "DeleteSegmentPayload": "deleted userErrors",
-    "Placement": ("id version removed list first filter price repeat fallback texts changedAt changedBy reason"),
+    "Placement": (
+        "id version removed list first filter price repeat fallback texts diversity explore changedAt changedBy reason"
+    ),
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
     "PlacementPreview": "userId before after",
     "Rule": (
-        "id version removed kind filter addedWithin itemId position factor count of per when priority changedAt"
-        " changedBy reason"
+        "id version removed kind filter ranges addedWithin itemId position factor count of per attribute when priority"
+        " changedAt changedBy reason"
     ),
-    "RuleCondition": "placements markets itemIds categories from to",
+    "RuleCondition": "placements markets itemIds categories queries from to weekdays hours timeZone",
+    "RuleHours": "from to",
+    "RuleRange": "attribute min max",
     "RuleConnection": "edges nodes pageInfo",
     "RuleEdge": "cursor node",
     "RuleWarning": "kind message ruleId",
@@ -135,8 +139,18 @@ AS_REACHED = {
     "RequestTrainingPayload": "job",
     "Requirement": "have need met words",
     "SaveSegmentPayload": "segment userErrors",
-    "Segment": "id name where members asOf changedAt changedBy",
-    "SegmentConditions": "rfm recency orders spent churn nextPurchase",
+    "CreateSegmentPayload": "segment size userErrors",
+    "UpdateSegmentPayload": "segment size userErrors",
+    "SegmentPreview": "size userErrors",
+    "SegmentSize": "members asOf note",
+    "TraitCondition": "key values min max exists",
+    "AffinityCondition": "by key min max",
+    "EventCondition": "type within min max categories brands",
+    "Segment": "id name where members asOf version changedAt changedBy reason",
+    "SegmentVersion": "version removed name where changedAt changedBy reason",
+    "SegmentVersionConnection": "edges nodes pageInfo",
+    "SegmentVersionEdge": "cursor node",
+    "SegmentConditions": "rfm recency orders spent churn nextPurchase traits affinities events anyOf not",
     "ScoreParts": "method logit medianLogit contributions lift lowering",
     "Rfm": "recency frequency monetary recencyScore frequencyScore monetaryScore segment",
     "RollBackModelPayload": "model userErrors",

@@ -14,6 +14,8 @@ WHOLE: dict[str, Any] = {
     "repeat": "DUE_ONLY",
     "fallback": ["NEW", "POPULAR"],
     "texts": {"en": {"POPULAR": "Our best: {item}"}},
+    "diversity": 0.3,
+    "explore": 0.1,
 }
 
 
@@ -21,7 +23,8 @@ def test_what_is_stored_is_read_again_as_it_was() -> None:
     assert read_settings(WHOLE).as_json() == WHOLE
     assert read_settings(read_settings(WHOLE).as_json()) == read_settings(WHOLE)
     assert read_settings({"price": [{"to": Decimal("1.50")}]}).as_json() == {"price": [{"to": "1.50"}]}
-    assert read_settings({"list": "PERSONAL", "repeat": "ALLOWED", "fallback": []}).as_json() == {}
+    assert read_settings({"list": "PERSONAL", "repeat": "ALLOWED", "fallback": [], "diversity": 0}).as_json() == {}
+    assert read_settings({"diversity": Decimal("0.3")}).as_json() == {"diversity": 0.3}
 
 
 def test_a_patch_keeps_what_it_leaves_out_and_null_sets_the_default() -> None:
@@ -55,6 +58,10 @@ def test_a_patch_keeps_what_it_leaves_out_and_null_sets_the_default() -> None:
         ({"price": [{"to": 1, "currency": "EURO"}]}, ["price.0.currency"]),
         ({"price": [{"to": 1, "market": str(at)} for at in range(51)]}, ["price"]),
         ({"fallback": ["NEW", "NEW"]}, ["fallback"]),
+        ({"diversity": 1.01}, ["diversity"]),
+        ({"diversity": "0.5"}, ["diversity"]),
+        ({"explore": 0.31}, ["explore"]),
+        ({"diversity": float("nan")}, ["diversity"]),
         ({"texts": {"en": {"UNHEARD": "x"}}}, ["texts"]),
         ({"texts": {"en": {"POPULAR": "{cause}"}}}, ["texts"]),
         ({"texts": {"en": {"POPULAR": "{item.__class__}"}}}, ["texts"]),

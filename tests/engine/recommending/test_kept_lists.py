@@ -49,6 +49,7 @@ def page_of(reasons: list[str], more: bool) -> Page:
         probabilities=[None] * size,
         reasons=[REASON[name] for name in reasons],
         because=[0] * size,
+        explored=[],
         every=[0] * size,
         more=more,
     )

@@ -43,6 +43,7 @@ class Asked:
     market: str | None
     category: str | None
     context_items: Sequence[str]
+    query: str | None = None
 
 
 def some(values: Sequence[str]) -> st.SearchStrategy[list[str]]:
@@ -50,12 +51,22 @@ def some(values: Sequence[str]) -> st.SearchStrategy[list[str]]:
 
 
 WHEN = st.fixed_dictionaries(
-    {"placements": some(PLACES), "markets": some(MARKETS), "itemIds": some(ITEMS), "categories": some(CATEGORIES)},
+    {
+        "placements": some(PLACES),
+        "markets": some(MARKETS),
+        "itemIds": some(ITEMS),
+        "categories": some(CATEGORIES),
+        "queries": some(("Crème brûlée", "tea", "green TEA!")),
+    },
     optional={"from": st.sampled_from(TIMES[:2]), "to": st.sampled_from(TIMES[2:])},
 )
 ASKED = st.builds(
-    Asked, st.sampled_from((None, *MARKETS)), st.sampled_from((None, *CATEGORIES)), some((*ITEMS, "unheard"))
-)
+    Asked, st.sampled_from((None, *MARKETS)), st.sampled_from((None, *CATEGORIES)), some((*ITEMS, "unheard")),
+    st.sampled_from((None, "", "BRULEE de la creme", "the green-tea set", "teapot", "Tea")),
+)  # fmt: skip
+FOUND = {
+    "Crème brûlée": {"BRULEE de la creme"}, "tea": {"the green-tea set", "Tea"}, "green TEA!": {"the green-tea set"},
+}  # fmt: skip  # by the search of a rule: what is it
 
 
 @settings(max_examples=300, deadline=None)
@@ -76,6 +87,7 @@ def test_exactly_the_rules_that_hold_are_found(
         inside &= not when.markets or asked.market in when.markets
         inside &= not when.item_ids or not set(when.item_ids).isdisjoint(asked.context_items)
         inside &= not when.categories or not shown.isdisjoint(when.categories)
+        inside &= not when.queries or any(asked.query in FOUND[query] for query in when.queries)
         inside &= when.from_ is None or when.from_.timestamp() <= now
         return inside and (when.to is None or now < when.to.timestamp())
 

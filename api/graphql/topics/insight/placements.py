@@ -109,6 +109,16 @@ class PlacementChanges:
         description='Texts of reasons by language and code, as {"en": {"POPULAR": "Our best: {item}"}}; replaced as a'
         " whole. A text may use {item}, of some codes {cause} or {days}. Others are as in all lists.",
     )
+    diversity: float | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="How much the items of a list differ from each other, from 0 to 1. 0, the default: the best come"
+        " first, however alike they are. 1: an item just like one before it comes after all others.",
+    )
+    explore: float | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="The share of the places of a list, from 0, the default, to 0.3, that are given by chance to items"
+        " that hardly anybody bought yet.",
+    )
 
 
 @as_read
@@ -147,6 +157,13 @@ class Placement:
         description="Where items come from where nothing of the person speaks for any; empty for the default."
     )
     texts: JSON = strawberry.field(description="Texts of reasons by language and code.")
+    diversity: float = strawberry.field(
+        description="How much the items of a list differ from each other, from 0, the default, to 1."
+    )
+    explore: float = strawberry.field(
+        description="The share of the places of a list, from 0, the default, to 0.3, that are given by chance to items"
+        " that hardly anybody bought yet."
+    )
     changed_at: datetime = strawberry.field(description="When this version was made.")
     changed_by: str = strawberry.field(description="Who made it.")
     reason: str | None = strawberry.field(description="Why; null when nobody said it.")
@@ -174,6 +191,8 @@ class Placement:
             repeat=settings.repeat,
             fallback=list(settings.fallback),
             texts=JSON((record.settings or {}).get("texts", {})),
+            diversity=settings.diversity,
+            explore=settings.explore,
             changed_at=record.changed_at,
             changed_by=record.changed_by,
             reason=record.reason,

@@ -31,8 +31,8 @@ _NOT_GIVEN = "2026-11-28: no list gives this reason yet. The mark goes when one 
     " AFFINITY: it fits what the person usually buys. SEQUENCE: it is often bought after such an item. POPULAR: people"
     " bought it lately, within `PENCHANT_POPULAR_WINDOW`; the most bought rank first. TRENDING: many people bought it"
     " in the window asked for. BOUGHT_BY_OTHERS: people bought it, but none lately. NEW: it was added to the catalogue"
-    " in the last 30 days. PINNED: the shop chose it. EXPLORATION: it is listed to learn what the person likes. OTHER:"
-    " the shop has it, and nothing more is known. VIEWED_BEFORE: the person looked at it."
+    " in the last 30 days. PINNED: the shop chose it. EXPLORATION: hardly anybody bought it yet, and it has"
+    " its place by chance. OTHER: the shop has it, and nothing more is known. VIEWED_BEFORE: the person looked at it."
 )
 class ReasonCode(Enum):
     """The same as `ml.ranked.REASONS`, in the same order."""
@@ -47,7 +47,7 @@ class ReasonCode(Enum):
     TRENDING = "TRENDING"
     NEW = "NEW"
     PINNED = "PINNED"
-    EXPLORATION = strawberry.enum_value("EXPLORATION", deprecation_reason=_NOT_GIVEN)
+    EXPLORATION = "EXPLORATION"
     VIEWED = "VIEWED"
     BOUGHT_BY_OTHERS = "BOUGHT_BY_OTHERS"
     OTHER = "OTHER"

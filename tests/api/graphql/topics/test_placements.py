@@ -9,9 +9,8 @@ from core import clock
 from db.items import upsert_items
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
-FIELDS = (
-    """id version removed list first filter price { market from to currency } repeat fallback texts changedBy reason"""
-)
+FIELDS = """id version removed list first filter price { market from to currency } repeat fallback texts
+  diversity explore changedBy reason"""
 UPSERT = f"""mutation ($input: PlacementInput!) {{ upsertPlacement(input: $input) {{
   placement {{ {FIELDS} }} userErrors {{ code field message }} }} }}"""
 LIST = """query ($id: ID!) { user(id: $id) {
@@ -20,7 +19,7 @@ LIST = """query ($id: ID!) { user(id: $id) {
     recommendations { placementVersion edges { reason { text } node { id } } } } } }"""
 DEFAULTS = {
     "removed": False, "list": "PERSONAL", "first": None, "filter": None, "price": [], "repeat": "ALLOWED",
-    "fallback": [], "texts": {}, "changedBy": "tests", "reason": None,
+    "fallback": [], "texts": {}, "diversity": 0.0, "explore": 0.0, "changedBy": "tests", "reason": None,
 }  # fmt: skip
 
 
@@ -157,3 +156,16 @@ async def test_the_cost_of_a_preview_grows_with_the_people(ask: Ask, shop: Gatew
 )
 async def test_one_scope_does_not_stand_for_another(ask: Ask, scope: str, query: str) -> None:
     assert (await ask(query, scopes=[scope])).codes == ["FORBIDDEN"]
+
+
+async def test_a_preview_shows_what_diversity_does(ask: Ask, shop: Gateway) -> None:
+    query = """query ($changes: PlacementChanges!) {
+      previewPlacement(id: "home", userIds: ["anna"], changes: $changes) {
+        before { nodes { id } } after { nodes { id } } } }"""
+    (one,) = (await ask(query, {"changes": {"diversity": 1}})).data["previewPlacement"]
+    before, after = ([node["id"] for node in one[side]["nodes"]] for side in ("before", "after"))
+    assert sorted(before) == sorted(after)
+    assert before[0] == after[0]
+    assert after[1][:3] != after[0][:3], "the second item is of the other category"
+    assert (await upsert(ask, diversity=0.4))["placement"]["diversity"] == 0.4
+    assert [error["field"] for error in (await upsert(ask, diversity=1.5))["userErrors"]] == [["diversity"]]
