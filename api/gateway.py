@@ -72,6 +72,10 @@ class Gateway:
         """The texts of reasons in all lists but those of placements with texts of their own."""
         return self.placements.texts
 
+    def drop_base_later(self, person: Person) -> None:
+        """Drop a person's base as soon as Redis answers: it missed something about them."""
+        self.ingest.drop_base_later(person)
+
     def forget(self, people: Collection[Person]) -> None:
         """Drop what this process remembers of people."""
         self.people.forget(people)

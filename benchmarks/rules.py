@@ -1,9 +1,9 @@
-"""A new list of 20 items in places without rules, with 10 and with nearly 10,000: the gateway's CPU of each."""
+"""A new list of 20 items in places without rules, with 10, with nearly 10,000, and with settings: the gateway's CPU."""
 
 import asyncio
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from statistics import median
 from typing import Any
@@ -15,13 +15,15 @@ from benchmarks.processes import listening_process, running_seconds
 from benchmarks.shop import Shop, shop
 from cli.stack.processes import wait_until
 from db.postgres import connect_pool, transaction
-from engine.rules.changing import checked
+from engine.placements.changing import replace_placements
+from engine.rules.changing import replace_rules
 
 MINUTES = 3
-WARM_UP, ROUNDS, CALLS = 100, 15, 100  # lists of each place in a round
-PLACES = ("none", "boosts", "ten", "many")
+WARM_UP, ROUNDS, CALLS = 50, 15, 60  # lists of each place in a round
+PLACES = ("none", "placed", "boosts", "ten", "many", "short")
 MANY = 9_960
 HTTP_TIMEOUT = 30.0  # seconds
+BY = "benchmark"
 
 QUERY = """query Rules($id: ID!, $placement: String!, $context: RecommendationContext, $exclude: [ID!]) {
   user(id: $id) { recommendations(first: 20, placement: $placement, context: $context, exclude: $exclude) {
@@ -36,13 +38,14 @@ def run(seed: int) -> dict[str, Figure]:
     with shop(seed) as found:
         connection = GatewayConnection(found.client.base_url, found.client.token(), HTTP_TIMEOUT)
         items = _items(connection, found.users)
-        asyncio.run(_save(found.postgres_url, _rules(items, random.Random(seed))))  # noqa: S311 - no secret
+        draw = random.Random(seed)  # noqa: S311 - no secret
+        asyncio.run(_save(found.postgres_url, _rules(items, draw), {"placed": _placed(items, draw)}))
         connection.close()  # the gateway closes one that is idle for some seconds
         try:
             wait_until(lambda: _is_first(connection, found.users[0], items[0]["id"]), [], 60)
             return _compare(found, connection, items, seed)
         finally:
-            asyncio.run(_save(found.postgres_url, {}))
+            asyncio.run(_remove(found.postgres_url))
             connection.close()
 
 
@@ -56,21 +59,26 @@ def _compare(
             _ask(connection, user, place, draw.choice(items)["id"])
     rounds = list[dict[str, float]]()
     for _ in range(ROUNDS):
-        asked = [(user, draw.choice(items)["id"]) for user in draw.choices(found.users, k=CALLS)]
-        used = dict[str, float]()
-        for place in draw.sample(PLACES, len(PLACES)):
-            before = running_seconds(pid)
-            for user, item in asked:
+        used = dict.fromkeys(PLACES, 0.0)
+        for user in draw.choices(found.users, k=CALLS):
+            item = draw.choice(items)["id"]
+            _ask(connection, user, "none", item)  # the first list after another person's costs more
+            for place in draw.sample(PLACES, len(PLACES)):
+                before = running_seconds(pid)
                 _ask(connection, user, place, item)
-            used[place] = (running_seconds(pid) - before) / CALLS
+                used[place] += (running_seconds(pid) - before) / CALLS
         rounds.append(used)
     return {
         f"{place}_cpu_us": Figure(median(one[place] for one in rounds) * 1e6, "us", reference="CPU of a new list")
         for place in PLACES
     } | {
+        "placed_ratio": _ratio(
+            rounds, "placed", "none", "a placement with filter, prices, repeats and fallback; goal 1.1"
+        ),
         "boosts_ratio": _ratio(rounds, "boosts", "none", "10 rules of boosts and exclusions; goal 1.1"),
         "ten_ratio": _ratio(rounds, "ten", "none", "10 rules of all kinds; goal 1.1"),
         "many_ratio": _ratio(rounds, "many", "ten", "9,970 rules; those with 10 = 1; goal 1"),
+        "short_ratio": _ratio(rounds, "short", "none", "1 rule AT_MOST that ends most lists before 20 items"),
     }
 
 
@@ -93,7 +101,7 @@ def _rules(items: Sequence[dict[str, Any]], draw: random.Random) -> dict[str, di
         {"kind": "PIN", "itemId": items[1]["id"], "position": 5},
         {"kind": "SLOTS", "filter": {"categories": [draw.choice(categories)]}, "count": 2, "of": 10},
         {"kind": "AT_MOST", "count": 8, "per": "CATEGORY"},
-        {"kind": "AT_MOST", "count": 8, "per": "BRAND"},
+        {"kind": "AT_MOST", "count": 15, "per": "BRAND"},  # most items are of one of two brands
     ]
     rules = {
         f"benchmark-boosts-{at}": {**each, "when": {"placements": ["boosts"]}} for at, each in enumerate(folded * 2)
@@ -101,6 +109,8 @@ def _rules(items: Sequence[dict[str, Any]], draw: random.Random) -> dict[str, di
     for place in ("ten", "many"):
         for at, each in enumerate([*folded, *arranging]):
             rules[f"benchmark-{place}-{at}"] = {**each, "when": {"placements": [place]}}
+    short = {"kind": "AT_MOST", "count": 8, "per": "BRAND", "when": {"placements": ["short"]}}
+    rules["benchmark-short"] = short
     for at in range(MANY):
         when: dict[str, Any] = {"placements": ["many"]}
         if at % 2:
@@ -110,19 +120,33 @@ def _rules(items: Sequence[dict[str, Any]], draw: random.Random) -> dict[str, di
     return rules
 
 
-async def _save(postgres_url: str, rules: dict[str, dict[str, Any]]) -> None:
-    """Put rules into the place of those that a benchmark saved, all at once."""
-    async with await connect_pool(postgres_url, size=1) as pool, transaction(pool) as inside:
-        await inside.execute(
-            "INSERT INTO rules (id, version, changed_by) SELECT id, max(version) + 1, 'benchmark' FROM rules"
-            " WHERE id LIKE 'benchmark-%' GROUP BY id"
-        )
-        for id, settings in rules.items():
+def _placed(items: Sequence[dict[str, Any]], draw: random.Random) -> dict[str, Any]:
+    """Settings of a placement that leave most items in its lists."""
+    hidden = draw.choice([item["categories"][-1] for item in items if item["categories"]])
+    return {
+        "filter": {"not": {"categories": [hidden]}},
+        "price": [{"from": "0.5", "to": "500"}],
+        "repeat": "DUE_ONLY",
+        "fallback": ["NEW", "POPULAR"],
+    }
+
+
+async def _save(
+    postgres_url: str, rules: Mapping[str, Mapping[str, Any]], placements: Mapping[str, Mapping[str, Any]]
+) -> None:
+    async with await connect_pool(postgres_url, size=1, timeout=60) as pool:
+        await replace_rules(pool, rules, BY)
+        await replace_placements(pool, placements, BY)
+
+
+async def _remove(postgres_url: str) -> None:
+    """Remove the rules and placements that a benchmark saved, all at once."""
+    async with await connect_pool(postgres_url, size=1, timeout=60) as pool, transaction(pool) as inside:
+        for table in ("rules", "placements"):
             await inside.execute(
-                "INSERT INTO rules (id, version, settings, changed_by) SELECT $1, coalesce(max(version), 0) + 1, $2,"
-                " 'benchmark' FROM rules WHERE id = $1",
-                id,
-                checked(settings),
+                f"INSERT INTO {table} (id, version, changed_by) SELECT id, max(version) + 1, $1 FROM {table}"
+                " WHERE changed_by = $1 GROUP BY id",
+                BY,
             )
 
 

@@ -17,7 +17,7 @@ from cli.interface import operator_of, print_json, print_json_line
 
 if TYPE_CHECKING:
     from db.postgres import Pool
-    from db.versioned_settings import SettingsTable, StoredSettings
+    from db.versioned_settings import Difference, SettingsTable, StoredSettings
 
 Settings = dict[str, Any]
 Reason = Annotated[str | None, typer.Option(help="Why, for the record.")]
@@ -30,7 +30,8 @@ _LARGEST = 20_000_000  # bytes of a file
 class SettingsCommands:
     """Things with settings. What reads and stores them is imported when it is used, so that other commands start fast.
 
-    `check` raises InvalidInput for a wrong id or wrong settings, `default` says what is without settings.
+    `check` raises InvalidInput for a wrong id or wrong settings. `replace` saves checked settings by id, all or none.
+    `default` says what is without settings.
     """
 
     noun: str
@@ -38,7 +39,7 @@ class SettingsCommands:
     default: str
     table: "Callable[[], SettingsTable]"
     check: Callable[[str, Settings], Settings]
-    replace: "Callable[[Pool, str, Settings | None, str, str | None], Awaitable[StoredSettings | None]]"
+    replace: "Callable[[Pool, dict[str, Settings], str, str | None], Awaitable[list[Difference]]]"
 
     @property
     def operator(self) -> str:
@@ -90,30 +91,35 @@ class SettingsCommands:
             typer.echo(self._line(saved))
 
     def apply(self, file: Path, reason: str | None, *, dry_run: bool, as_json: bool) -> None:
-        """Save the settings in a file, or only show what would change. What is as in the file gets no version."""
+        """Save the settings in a file, all or none, or only show what would change.
+
+        What is as in the file gets no version.
+        """
         wanted, who = self._read(file), self.operator
 
-        async def change(pool: "Pool") -> list[tuple[str, Settings | None, int | None]]:
-            done = list[tuple[str, Settings | None, int | None]]()
-            for id, settings in wanted.items():
-                now = await self.table().by_id(pool, id)
-                before = now.settings if now else None
-                if before == settings:
-                    continue
-                saved = None if dry_run else await self.replace(pool, id, settings, who, reason)
-                done.append((id, before, saved.version if saved else None))
-            return done
+        async def change(pool: "Pool") -> "list[Difference]":
+            if dry_run:
+                return await self.table().differences(pool, wanted)
+            return await self.replace(pool, wanted, who, reason)
 
         with refusals():
             changes = on_pool(change)
         if as_json:
             print_json(
-                [{"id": id, "version": version, "before": old, "after": wanted[id]} for id, old, version in changes]
+                [
+                    {
+                        "id": one.id,
+                        "version": None if dry_run else one.version,
+                        "before": one.before,
+                        "after": one.after,
+                    }
+                    for one in changes
+                ]
             )
             return
-        for id, before, version in changes:
-            typer.echo(f"{id}{'' if version is None else f'  version {version}'}")
-            typer.echo("\n".join(self._difference(before, wanted[id])))
+        for one in changes:
+            typer.echo(f"{one.id}{'' if dry_run else f'  version {one.version}'}")
+            typer.echo("\n".join(self._difference(one.before, one.after)))
         if not changes:
             typer.echo(f"Nothing changes: all {self.plural} of the file are as it says.")
         elif dry_run:

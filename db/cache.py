@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
+from core.choices import Choices, with_newer
 from core.contract import Event, EventType, Person, microseconds
 from core.errors import StoreUnavailable
 from db.redis_client import UNAVAILABLE, Client, Script, ask, unavailable
@@ -21,11 +22,13 @@ from db.redis_link import Command
 
 BASE_TTL: Final = 86_400  # seconds
 DELTA_TTL: Final = 2 * 86_400  # seconds; longer than a base, so that no event is missing from both
+CHOICES_TTL: Final = 2 * 86_400  # seconds; longer than a base, so that a base without these choices ends before
 DELTA_LENGTH: Final = 512  # events of one person
 HINT_TTL: Final = 86_400  # seconds an acknowledged event is remembered
 DOCUMENT_TTL: Final = 86_400  # seconds an automatic document is kept
 SERVING_CHANGED: Final = "serving:changed"  # a channel
 BASES: Final = "person:*:base"
+CHOICES: Final = "person:*:choices"
 LINEAGE: Final = "lineage"  # holds the id of the server run that wrote the data
 
 _PROBE: Final = "probe"  # a key that is written to see whether Redis takes writes
@@ -43,6 +46,7 @@ class PersonKeys(NamedTuple):
 
     base: str
     delta: str
+    choices: str  # those that were changed lately: a base may be older
 
 
 class RecentEvent(NamedTuple):
@@ -88,6 +92,7 @@ async def _on_connect(connection: Connection) -> None:
             return
         if written_by is not None:
             await _drop_all(connection, BASES)
+            await _drop_all(connection, CHOICES)
         await _ask(connection, "SET", LINEAGE, run[1])
     except ResponseError:  # we may not read INFO: assume the same run
         return
@@ -110,7 +115,7 @@ async def _ask(connection: Connection, *words: Any) -> Any:
 def person_keys(person: Person) -> PersonKeys:
     """The keys of a person's state, over a hash: an id may be long, and Redis need not know it."""
     name = blake2b(f"{person.kind}:{person.id}".encode(), digest_size=12).hexdigest()
-    return PersonKeys(f"person:{{{name}}}:base", f"person:{{{name}}}:delta")
+    return PersonKeys(*(f"person:{{{name}}}:{part}" for part in PersonKeys._fields))
 
 
 def rate_key(kind: str, whose: str) -> str:
@@ -127,11 +132,17 @@ def document_keys(client_id: str) -> tuple[str, str]:
 async def read_person(redis: Redis, person: Person) -> tuple[bytes | None, list[bytes]]:
     """The packed base (None when there is none) and the recent events, in one round trip.
 
-    The events are in the order in which Redis got them, but for those that were very late: see `add_recent`.
+    Before the base are the person's choices, if they ever chose anything; they may be there without a base. The events
+    are in the order in which Redis got them, but for those that were very late: see `add_recent`.
     """
     keys = person_keys(person)
-    base, delta = await ask(redis, ("GET", keys.base), ("ZRANGE", keys.delta, 0, -1))
-    return base, delta
+    kept, delta = await ask(redis, ("MGET", keys.base, keys.choices), ("ZRANGE", keys.delta, 0, -1))
+    return _base_of(*kept), delta
+
+
+def _base_of(base: bytes | None, choices: bytes | None) -> bytes | None:
+    """A base with the person's newest choices before it."""
+    return base if choices is None or owner_in(base) is not None else with_newer(base, choices)
 
 
 async def read_people(redis: Redis, people: Sequence[Person]) -> list[tuple[bytes | None, list[bytes]]]:
@@ -139,15 +150,32 @@ async def read_people(redis: Redis, people: Sequence[Person]) -> list[tuple[byte
     async with redis.pipeline(transaction=False) as pipeline:
         for person in people:
             keys = person_keys(person)
-            pipeline.get(keys.base)
+            pipeline.mget(keys.base, keys.choices)
             pipeline.zrange(keys.delta, 0, -1)
         found = await pipeline.execute()
-    return list(zip(found[::2], found[1::2], strict=True))
+    return [(_base_of(*kept), delta) for kept, delta in zip(found[::2], found[1::2], strict=True)]
 
 
 async def write_base(redis: Redis, person: Person, packed: bytes) -> None:
-    """Keep a state that was built from Postgres, for a day."""
+    """Keep a state that was built from Postgres, for a day; the person's choices may be before it."""
     await redis.set(person_keys(person).base, packed, ex=BASE_TTL)
+
+
+_WRITE_CHOICES: Final = Script("""
+local held = redis.call('GETRANGE', KEYS[1], 4, 11)
+if #held < 8 or struct.unpack('>I8', held) < tonumber(ARGV[2]) then
+    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+end
+""")
+
+
+async def write_choices(redis: Redis, person: Person, choices: Choices) -> None:
+    """Let the next answers know what a person chose, unless they know of a newer choice."""
+    keys, arguments = [person_keys(person).choices], [choices.pack(), choices.version, CHOICES_TTL]
+    try:
+        await ask(redis, _WRITE_CHOICES.command(keys, arguments))
+    except NoScriptError:
+        await ask(redis, _WRITE_CHOICES.command(keys, arguments, by_text=True))
 
 
 _ADD_RECENT: Final = Script("""

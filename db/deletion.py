@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from core.contract import Person, identity_of
 from db.accounts import delete_accounts
 from db.authorizations import erase_families
+from db.choices import delete_choices
 from db.dead_events import erase_dead_events
 from db.postgres import Connection
 from db.receipts import PersonStore, StoreReport, StoreState
@@ -46,7 +47,7 @@ class DeletedData(NamedTuple):
 async def delete_people(
     connection: Connection, people: Sequence[Person], before: datetime | None = None
 ) -> DeletedData:
-    """Delete the data of these people from Postgres; with `before`, only their events from before that moment."""
+    """Delete the data of these people from Postgres; with `before`, only their events and choices from before it."""
     identities: list[int] = []
     incomplete = False
     for kind, whose in _WHOSE.items():
@@ -56,6 +57,7 @@ async def delete_people(
         incomplete |= more
     users = [person.id for person in people if person.kind == "user"]
     others = 0 if before else await _delete_traits(connection, users)
+    others += await delete_choices(connection, people, before)
     return DeletedData(identities, others, await erase_dead_events(connection, people, before), incomplete)
 
 

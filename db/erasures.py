@@ -48,16 +48,16 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
 
     A user who was erased before keeps their receipt; it reports this erasure from now on.
     """
+    return await begin_erasure_of(connection, Person("user", user_id), by, now)
+
+
+async def begin_erasure_of(
+    connection: Connection, person: Person, by: str, now: datetime
+) -> tuple[Erasure, DeletedData]:
+    """The same for any person. Of a guest who was joined to a user, what the guest did since is erased."""
     async with transaction(connection) as inside:
-        owner = await lock_owner(inside, user_id)
+        people = [person] if person.kind == "guest" else await _whole_user(inside, person.id)
         await ensure_key(inside)
-        joined = await inside.fetch(
-            "WITH guests AS (DELETE FROM identities WHERE user_id = $1 RETURNING anonymous_id),"
-            " merged AS (DELETE FROM merged_users WHERE into_id = $1 RETURNING user_id)"
-            " SELECT 'guest' AS kind, anonymous_id AS id FROM guests UNION ALL SELECT 'user', user_id FROM merged",
-            owner,
-        )
-        people = [Person("user", owner), *(Person(row["kind"], row["id"]) for row in joined)]
         await insert_tombstones(inside, people, now)
         deleted = await delete_people(inside, people)
         row = await inside.fetchrow(
@@ -69,13 +69,25 @@ async def begin_erasure(connection: Connection, user_id: str, by: str, now: date
             " people = ARRAY(SELECT DISTINCT unnest(erasures.people || EXCLUDED.people)), completed_at = NULL,"
             " stores = EXCLUDED.stores"
             f" RETURNING {_ERASURE}",
-            [hash_input(Person("user", user_id))],
+            [hash_input(person)],
             now,
             by,
             initial_reports(now),
             [hash_input(person) for person in people],
         )
-    return _erasure(row), deleted._replace(others=deleted.others + len(joined))
+    return _erasure(row), deleted._replace(others=deleted.others + len(people) - 1)
+
+
+async def _whole_user(connection: Connection, user_id: str) -> list[Person]:
+    """The user, their guests and old ids, who belong to nobody from now on."""
+    owner = await lock_owner(connection, user_id)
+    joined = await connection.fetch(
+        "WITH guests AS (DELETE FROM identities WHERE user_id = $1 RETURNING anonymous_id),"
+        " merged AS (DELETE FROM merged_users WHERE into_id = $1 RETURNING user_id)"
+        " SELECT 'guest' AS kind, anonymous_id AS id FROM guests UNION ALL SELECT 'user', user_id FROM merged",
+        owner,
+    )
+    return [Person("user", owner), *(Person(row["kind"], row["id"]) for row in joined)]
 
 
 async def update_stores(

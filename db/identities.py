@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from core.contract import Event, Person
+from db.choices import move_choices
 from db.locks import AdvisoryLock, lock_transaction
 from db.merged_users import IDS, OWNER, lock_owner
 from db.postgres import Connection, transaction
@@ -25,7 +26,7 @@ class Identity(NamedTuple):
 
 
 async def join_guest(connection: Connection, anonymous_id: str, user_id: str, by: str) -> str | None:
-    """Join a guest to a user and assign the guest's events; returns the user that this user is now.
+    """Join a guest to a user and assign the guest's events and choices; returns the user that this user is now.
 
     None, changing nothing, when another user has the guest. Joining twice is harmless. Events of a guest beyond
     MOST_AT_ONCE are left to later calls of `assign_events`.
@@ -41,6 +42,7 @@ async def join_guest(connection: Connection, anonymous_id: str, user_id: str, by
         )
         if owner != user_id:
             return None
+        await move_choices(inside, Person("guest", anonymous_id), user_id)
         await assign_events(inside, Person("guest", anonymous_id), user_id)
     return user_id
 

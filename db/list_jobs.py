@@ -20,7 +20,7 @@ async def request_list_job(
 ) -> Job | None:
     """The job that waits for the same lists, or a new one; None when MOST_WAITING others wait.
 
-    With `period`, a new one at most once: None when the lists of this period were requested before.
+    With `period`, only a new one: None when the lists of this period were requested before, or the same lists wait.
     """
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.JOB_REQUESTS)
@@ -28,8 +28,8 @@ async def request_list_job(
             f"SELECT {COLUMNS} FROM training_jobs WHERE kind = $1 AND state = 'QUEUED' ORDER BY id", LISTS
         )
         same = next((Job(**row) for row in rows if row["list_request"] == wanted), None)
-        if period is None and (same or len(rows) >= MOST_WAITING):
-            return same
+        if same or len(rows) >= MOST_WAITING:
+            return same if period is None else None
         row = await inside.fetchrow(
             "INSERT INTO training_jobs (kind, state, reason, requested_by, period, list_request)"
             f" VALUES ($1, 'QUEUED', $2, $3, $4, $5) ON CONFLICT (kind, period) DO NOTHING RETURNING {COLUMNS}",

@@ -15,7 +15,7 @@ class AdvisoryLock(IntEnum):
     ITEM_WRITERS = 7305003
     """Writers of items hold it until they commit, so that `changed_seq` grows in the order of commits."""
     DECISIONS = 7305004
-    """One decision about a slot at a time; with a hash of the slot."""
+    """One decision about what serves at a time, whichever slot it is about."""
     LOADS = 7305005
     """One process loads a file at a time; with a hash of the load's id, held as long as the connection."""
     JOB_REQUESTS = 7305006
@@ -32,13 +32,15 @@ class AdvisoryLock(IntEnum):
     MERGES = 7305012
     """One transaction merges users at a time; joins of guests and erasures share it, so that owners stay the same."""
     SEGMENTS = 7305014
-    """One request adds a segment at a time, so that there are never too many."""
+    """One transaction changes segments at a time: there are never too many, and changes follow the order of commits."""
     MEMBERS = 7305015
     """One transaction erases users from segments, or ends a snapshot, at a time: it keeps nobody who was erased."""
     PLACEMENTS = 7305016
     """One transaction changes placements at a time, so that changes are numbered in the order of commits."""
     RULES = 7305017
     """One transaction changes rules at a time, so that changes are numbered in the order of commits."""
+    FIGURES = 7305019
+    """One transaction writes the figures that segments are about at a time: it puts them in the place of all others."""
     LAKE_WRITER = 7305020
     """One process writes to the lake at a time; held as long as its connection."""
     SIGNING_KEYS = 0x6F61757468

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
+from core.contract import Person
+from db.choices import move_choices
 from db.locks import AdvisoryLock, lock_transaction, lock_transaction_shared
 from db.postgres import Connection, transaction
 
@@ -36,7 +38,7 @@ class MergeRefused(Enum):
 async def merge_into(connection: Connection, from_id: str, into_id: str, by: str) -> str | MergeRefused:
     """Record that `from_id` is the user `into_id`; returns the user that both are now. Doing it twice is harmless.
 
-    Old ids and guests of `from_id` move as well. Its events are left to `assign_events`.
+    Old ids, guests and choices of `from_id` move as well. Its events are left to `assign_events`.
     """
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.MERGES)
@@ -56,6 +58,7 @@ async def merge_into(connection: Connection, from_id: str, into_id: str, by: str
             "INSERT INTO merged_users (user_id, into_id, merged_by) VALUES ($1, $2, $3)", from_id, owner, by
         )
         await inside.execute("UPDATE identities SET user_id = $2 WHERE user_id = $1", from_id, owner)
+        await move_choices(inside, Person("user", from_id), owner)
     return owner
 
 

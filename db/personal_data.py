@@ -2,12 +2,15 @@
 
 from typing import Any, Final
 
+from core.choices import Choices
+from core.contract import Person
 from db.accounts import accounts_of
 from db.authorizations import grants_of
+from db.choices import choices_of
 from db.dead_events import DeadEvent, dead_events_of_user
 from db.erasures import erasure_of
 from db.events import Span
-from db.identities import identities_of
+from db.identities import identities_of, people_of_user
 from db.merged_users import merged_into, owner_of
 from db.postgres import Connection
 from db.requests import requests_of
@@ -29,6 +32,7 @@ async def personal_data_of(connection: Connection, user_id: str) -> dict[str, An
         " WHERE user_id = ANY($1)",
         ids,
     )
+    chosen = await choices_of(connection, await people_of_user(connection, owner))
     erasure = await erasure_of(connection, user_id)
     return {
         "id": owner,
@@ -51,8 +55,19 @@ async def personal_data_of(connection: Connection, user_id: str) -> dict[str, An
         "accounts": await accounts_of(connection, ids),
         "grants": await grants_of(connection, ids),
         "segments": await segments_of(connection, ids),
+        "choices": [_choices_of(*each) for each in sorted(chosen.items())],
         "asked": await requests_of(connection, ids),
         "erasure": erasure and {"id": str(erasure.id), "erasedAt": erasure.erased_at.isoformat()},
+    }
+
+
+def _choices_of(person: Person, choices: Choices) -> dict[str, Any]:
+    """What the user, or a guest who was joined to them, chose for their lists."""
+    return {
+        "of": person.kind,
+        "hiddenItems": list(choices.items),
+        "hiddenCategories": list(choices.categories),
+        "pausedSince": choices.paused_since and choices.paused_since.isoformat(),
     }
 
 

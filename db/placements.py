@@ -10,7 +10,7 @@ MOST_PLACEMENTS: Final = 1_000  # with settings
 StoredPlacement = StoredSettings
 PlacementChanged = SettingsChanged
 
-PLACEMENTS: Final = SettingsTable("placements", AdvisoryLock.PLACEMENTS, MOST_PLACEMENTS)
+PLACEMENTS: Final = SettingsTable("placements", AdvisoryLock.PLACEMENTS, MOST_PLACEMENTS, "placements")
 save_placement = PLACEMENTS.save
 placement_by_id = PLACEMENTS.by_id
 placement_version = PLACEMENTS.version

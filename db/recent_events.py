@@ -34,8 +34,12 @@ class RecentEventsWriter:
 
     def remember_missed(self, events: Iterable[Event]) -> None:
         """Remember that Redis missed these."""
+        self.drop_later(event.person for event in events)
+
+    def drop_later(self, people: Iterable[Person]) -> None:
+        """Drop the bases of these people as soon as Redis answers: it missed something about them."""
         if len(self._missed) <= MOST_MISSED:
-            self._missed.update(event.person for event in events)
+            self._missed.update(people)
 
     async def drop_outdated(self) -> None:
         """Drop the bases of people whose events Redis missed. Raises StoreUnavailable while Redis is away."""

@@ -29,6 +29,7 @@ _TABLES: Final = (
     RequestTable("training", "training_jobs", "requested_at", "reason", "requested_by"),
     RequestTable("cancelled job", "training_jobs", "finished_at", "reason", "cancelled_by"),
     RequestTable("segment", "segments", "changed_at", "name", "changed_by"),
+    RequestTable("version of a segment", "segment_versions", "changed_at", "coalesce(reason, '')", "changed_by"),
     RequestTable("placement", "placements", "changed_at", "reason", "changed_by"),
     RequestTable("rule", "rules", "changed_at", "reason", "changed_by"),
     RequestTable("decision", "decisions", "decided_at", "reason", "decided_by"),

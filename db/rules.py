@@ -8,7 +8,7 @@ from db.versioned_settings import COLUMNS, SettingsTable, StoredSettings
 
 MOST_RULES: Final = 10_000
 
-RULES: Final = SettingsTable("rules", AdvisoryLock.RULES, MOST_RULES)
+RULES: Final = SettingsTable("rules", AdvisoryLock.RULES, MOST_RULES, "rules")
 
 
 async def list_rules(

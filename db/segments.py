@@ -1,14 +1,14 @@
 """Segments: saved groups of users, their definitions, and who belongs to them by snapshot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from core.errors import InvalidInput
 from db.locks import AdvisoryLock, lock_transaction
 from db.postgres import Connection, transaction
 from db.tombstones import ERASED_WHEN, HASH_OF_MEMBER, newest_tombstone
+from db.versioned_settings import Difference, SettingsTable
 
 MOST_SEGMENTS: Final = 100
 PERIOD: Final = timedelta(hours=1)  # after which the members of a segment are found again
@@ -16,11 +16,15 @@ CLAIM: Final = timedelta(minutes=10)  # after which others find them, if who beg
 HISTORY: Final = timedelta(days=30)  # for which it is known who joined and who left
 ERASURE_TAKES: Final = timedelta(minutes=5)  # at most, from its moment until nobody can read the data any more
 WRITE_TIMEOUT: Final = 300.0  # seconds to write a snapshot
+SEGMENTS: Final = SettingsTable("segment_versions", AdvisoryLock.SEGMENTS, MOST_SEGMENTS, "segments")
+"""Every version of the settings of a segment: its name, and under `where` its definition."""
 _COLUMNS: Final = (
     "segments.id, segments.name, segments.definition, segments.changed_at, segments.changed_by,"
-    " newest.number, newest.made_at, newest.members"
+    " saved.version, saved.reason, newest.number, newest.made_at, newest.members"
 )
 _NEWEST: Final = """segments LEFT JOIN LATERAL (
+        SELECT version, reason FROM segment_versions WHERE id = segments.id ORDER BY version DESC LIMIT 1
+    ) AS saved ON true LEFT JOIN LATERAL (
         SELECT number, made_at, members FROM segment_snapshots
         WHERE segment_id = segments.id ORDER BY number DESC LIMIT 1
     ) AS newest ON true"""
@@ -35,6 +39,8 @@ class Segment:
     definition: dict[str, Any]
     changed_at: datetime
     changed_by: str
+    version: int
+    reason: str | None = None
     number: int | None = None
     made_at: datetime | None = None
     members: int | None = None
@@ -48,32 +54,82 @@ class Member:
     gone: bool
 
 
+async def change_segment(
+    connection: Connection,
+    id: str,
+    settings: Callable[[dict[str, Any] | None], dict[str, Any] | None],
+    changed_by: str,
+    reason: str | None = None,
+    *,
+    expected: int | None = None,
+) -> Segment | None:
+    """The segment after `settings` made new settings of its own; None: there is none now. Its members are found soon.
+
+    Raises as `SettingsTable.save`.
+    """
+    async with transaction(connection) as inside:
+        saved = await SEGMENTS.save(inside, id, settings, changed_by, reason, expected=expected)
+        if saved is None:
+            return None
+        if saved.settings is None:
+            await inside.execute("DELETE FROM segments WHERE id = $1", id)
+            return None
+        await _define(inside, [id], [saved.settings], changed_by)
+        return await segment_by_id(inside, id)
+
+
+async def change_segments(
+    connection: Connection, wanted: Mapping[str, dict[str, Any]], changed_by: str, reason: str | None
+) -> list[Difference]:
+    """Give segments by id these settings, all or none; what that changes. Raises as `SettingsTable.save_all`."""
+    async with transaction(connection) as inside:
+        changed = await SEGMENTS.save_all(inside, wanted, changed_by, reason)
+        await _define(inside, [one.id for one in changed], [one.after for one in changed], changed_by)
+        return changed
+
+
+async def _define(inside: Connection, ids: Sequence[str], settings: Sequence[Mapping[str, Any]], by: str) -> None:
+    """Write what segments are. Their members are found soon."""
+    await inside.execute(
+        "INSERT INTO segments (id, name, definition, changed_at, changed_by)"
+        " SELECT id, name, definition, now(), $4 FROM unnest($1::text[], $2::text[], $3::jsonb[])"
+        " AS new (id, name, definition)"
+        " ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition,"
+        " changed_at = EXCLUDED.changed_at, changed_by = EXCLUDED.changed_by, due_at = now()",
+        ids,
+        [each["name"] for each in settings],
+        [each["where"] for each in settings],
+        by,
+    )
+
+
 async def save_segment(
-    connection: Connection, id: str, name: str, definition: Mapping[str, Any], changed_by: str
+    connection: Connection,
+    id: str,
+    name: str,
+    definition: Mapping[str, Any],
+    changed_by: str,
+    reason: str | None = None,
 ) -> Segment:
     """Add or change a segment; its members are found soon. Raises InvalidInput when there are too many segments."""
-    async with transaction(connection) as inside:
-        await lock_transaction(inside, AdvisoryLock.SEGMENTS)
-        count = await inside.fetchval("SELECT count(*) FROM segments WHERE id <> $1", id)
-        if count >= MOST_SEGMENTS:
-            raise InvalidInput(f"There may be at most {MOST_SEGMENTS} segments.", "id")
-        await inside.execute(
-            "INSERT INTO segments (id, name, definition, changed_by) VALUES ($1, $2, $3, $4) ON CONFLICT (id)"
-            " DO UPDATE SET name = EXCLUDED.name, definition = EXCLUDED.definition, changed_by = EXCLUDED.changed_by,"
-            " changed_at = now(), due_at = now()",
-            id,
-            name,
-            dict(definition),
-            changed_by,
-        )
-        saved = await segment_by_id(inside, id)
-        assert saved is not None
-        return saved
+    settings = {"name": name, "where": dict(definition)}
+    saved = await change_segment(connection, id, lambda _: settings, changed_by, reason)
+    assert saved is not None
+    return saved
 
 
-async def delete_segment(connection: Connection, id: str) -> bool:
-    """Delete a segment with its members; whether it was there."""
-    return bool(await connection.fetch("DELETE FROM segments WHERE id = $1 RETURNING id", id))
+async def delete_segment(
+    connection: Connection, id: str, changed_by: str, reason: str | None = None, *, expected: int | None = None
+) -> bool:
+    """Delete a segment with its members; its versions stay. Whether it was there. Raises SettingsChanged."""
+    there = False
+
+    def remove(before: dict[str, Any] | None) -> None:
+        nonlocal there
+        there = before is not None
+
+    await change_segment(connection, id, remove, changed_by, reason, expected=expected)
+    return there
 
 
 async def segment_by_id(connection: Connection, id: str) -> Segment | None:
@@ -232,7 +288,7 @@ async def members_of(
 
 
 async def erase_members(connection: Connection, users: Sequence[str]) -> int:
-    """Delete users from all segments, in a transaction of the caller's; returns how many rows there were.
+    """Delete users from all segments and figures, in a transaction of the caller's; returns how many rows there were.
 
     It deletes twice: a snapshot that is written meanwhile may hold rows that the first deletion waits for, so the lock
     is taken after it; what that snapshot added is seen by the second one.
@@ -243,8 +299,11 @@ async def erase_members(connection: Connection, users: Sequence[str]) -> int:
 
 
 async def _delete_members(connection: Connection, users: Sequence[str]) -> int:
-    tag = await connection.execute("DELETE FROM segment_members WHERE user_id = ANY($1::text[])", users)
-    return int(tag.rpartition(" ")[2])
+    tags = [
+        await connection.execute(f"DELETE FROM {table} WHERE user_id = ANY($1::text[])", users)
+        for table in ("segment_members", "segment_figures")
+    ]
+    return sum(int(tag.rpartition(" ")[2]) for tag in tags)
 
 
 async def segments_of(connection: Connection, users: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Settings of things that have a name: every version of them, and who changed them when and why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -24,17 +24,28 @@ class StoredSettings:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What wanted settings change. `before` None: there are none now."""
+
+    id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any]
+    version: int  # that has them, or would have them
+
+
 class SettingsChanged(InvalidInput):
     """Somebody changed it meanwhile: read it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsTable:
-    """A table of settings, with the lock of who changes them, and how many things may have some."""
+    """A table of settings, with the lock of who changes them, how many things may have some, and what these are."""
 
     name: str
     lock: AdvisoryLock
     most: int
+    plural: str
 
     @property
     def newest(self) -> str:
@@ -67,7 +78,7 @@ class SettingsTable:
             if wanted == before:
                 return now
             if before is None and await self.count(inside) >= self.most:
-                raise InvalidInput(f"There may be at most {self.most:,} {self.name}.", "id")
+                raise InvalidInput(f"There may be at most {self.most:,} {self.plural}.", "id")
             row = await inside.fetchrow(
                 f"INSERT INTO {self.name} (id, version, settings, changed_by, reason) VALUES ($1, $2, $3, $4, $5)"
                 f" RETURNING {COLUMNS}",
@@ -78,6 +89,46 @@ class SettingsTable:
                 reason,
             )
             return StoredSettings(**row)
+
+    async def save_all(
+        self, connection: Connection, wanted: Mapping[str, dict[str, Any]], changed_by: str, reason: str | None
+    ) -> list[Difference]:
+        """Save settings by id, all or none, in one transaction; what they change.
+
+        Raises InvalidInput when there would be too many.
+        """
+        async with transaction(connection) as inside:
+            await lock_transaction(inside, self.lock)
+            found = await self.differences(inside, wanted)
+            more = sum(one.before is None for one in found)
+            if more and await self.count(inside) + more > self.most:
+                raise InvalidInput(f"There may be at most {self.most:,} {self.plural}.", "id")
+            await inside.execute(
+                f"INSERT INTO {self.name} (id, version, settings, changed_by, reason)"
+                " SELECT id, version, settings, $4, $5 FROM unnest($1::text[], $2::integer[], $3::jsonb[])"
+                " WITH ORDINALITY AS new (id, version, settings, place) ORDER BY place",
+                [one.id for one in found],
+                [one.version for one in found],
+                [one.after for one in found],
+                changed_by,
+                reason,
+            )
+            return found
+
+    async def differences(self, connection: Connection, wanted: Mapping[str, dict[str, Any]]) -> list[Difference]:
+        """What these settings by id would change, in their order."""
+        rows = await connection.fetch(
+            f"SELECT DISTINCT ON (id) id, version, settings FROM {self.name} WHERE id = ANY($1)"
+            " ORDER BY id, version DESC",
+            list(wanted),
+        )
+        newest = {row["id"]: (row["settings"], row["version"]) for row in rows}
+        found = list[Difference]()
+        for id, after in wanted.items():
+            before, version = newest.get(id, (None, 0))
+            if before != after:
+                found.append(Difference(id, before, after, version + 1))
+        return found
 
     async def by_id(self, connection: Connection, id: str) -> StoredSettings | None:
         """The newest version; None when there never were settings."""
@@ -106,7 +157,8 @@ class SettingsTable:
     async def changed_since(self, connection: Connection, change: int, first: int) -> dict[int, StoredSettings]:
         """At most `first` newest versions that were made after a change, by the number of theirs, oldest first."""
         rows = await connection.fetch(
-            f"SELECT {COLUMNS}, change FROM ({self.newest}) AS newest WHERE change > $1 ORDER BY change LIMIT $2",
+            f"SELECT {COLUMNS}, change FROM (SELECT DISTINCT ON (id) {COLUMNS}, change FROM {self.name}"
+            " WHERE change > $1 ORDER BY id, version DESC) AS newest ORDER BY change LIMIT $2",
             change,
             first,
         )

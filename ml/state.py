@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.amounts import LARGEST_SUM
+from core.choices import NO_CHOICES, Choices
 from core.contract import BROWSING, EventType
 from core.errors import PenchantError
 from ml.habits import Habits
@@ -91,6 +92,8 @@ class State:
     opinions: Table = field(default_factory=lambda: np.empty(0, OPINION))  # by item, the newest MOST_OPINIONS
     ledger: Ledger = field(default_factory=Ledger)
     settled: Table = field(default_factory=lambda: np.empty(0, ITEM))  # rows of items with open lines, without these
+    choices: Choices = NO_CHOICES  # of the person; like `hidden`, they are no event and are not packed
+    hidden: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))  # chosen so, ascending
 
     @classmethod
     def empty(cls) -> Self:
@@ -109,7 +112,15 @@ class State:
 
     @cached_property
     def disliked(self) -> NDArray[np.uint32]:
-        """The items that the person dislikes, ascending: neither liked later, nor bought later or in that second."""
+        """The items that the person dislikes, ascending: neither liked later, nor bought later or in that second.
+
+        Those that they hid are among them, whatever they did later.
+        """
+        disliked = self._disliked_by_events
+        return np.union1d(disliked, self.hidden) if len(self.hidden) else disliked
+
+    @property
+    def _disliked_by_events(self) -> NDArray[np.uint32]:
         against = self.opinions[self.opinions["disliked"] > self.opinions["liked"]]
         if not len(against):
             return against["item"]
@@ -118,6 +129,15 @@ class State:
             last = np.where(self.items["item"][place] == against["item"], self.items["last"][place], 0)
             against = against[against["disliked"] // MICROSECONDS > last]
         return against["item"]
+
+    def choosing(self, choices: Choices, hidden: NDArray[np.uint32]) -> Self:
+        """The state of a person who chose so; `hidden` are the numbers of the items. Who paused has no behaviour."""
+        return replace(self.empty() if choices.paused_since else self, choices=choices, hidden=hidden)
+
+    @cached_property
+    def without_behaviour(self) -> Self:
+        """The choices of the person, and nothing that they did."""
+        return self.empty().choosing(self.choices, self.hidden)
 
     def without_dislikes_before(self, moment: int) -> Self:
         """The state without dislikes from before a second."""

@@ -1,22 +1,20 @@
 """The periodic task, and the schedule by which beat sends it."""
 
-from datetime import datetime
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from celery import Celery, Task
-from redis.asyncio import Redis
 
 from bus.envelope import Kind
 from bus.messages import export_events, train
-from bus.publisher import Publisher
 from bus.rabbitmq.topology import PERIODIC, PURGES
 from core import clock
 from core.errors import StoreUnavailable
 from core.settings import Bundles, EventLake, Lists, Schedule, Settings
 from core.stores import log_unavailable
-from db.postgres import Pool
 from db.segments import has_due_segments
 from engine.maintenance.periodic import do_periodic_work, due_export
 from engine.privacy.continuing_erasures import continue_erasures
@@ -60,22 +58,27 @@ def register(app: Celery, process: WorkerProcess, settings: Settings) -> None:
     def periodic(task: Task) -> None:
         """Do the work that is due, and send the trainers a message for each waiting training and export."""
         with observed(Kind.PERIODIC, task.request.id, task.request.get("traceparent")):
-            try:
-                process.run(_run(process.connections, schedule, lists, lake))
-                if folder.is_dir():
-                    process.run(_prune(process.connections, folder, bundles))
-                process.run(_refresh_segments(process.connections, folder))
-            except StoreUnavailable as error:
-                log_unavailable(error, doing="run periodic work")
+            steps: list[tuple[str, Callable[[], Coroutine[None, None, None]]]] = [
+                ("schedule jobs", partial(_schedule, process.connections, schedule, lists, lake)),
+                ("settle guests and merged users, and continue erasures", partial(_settle, process.connections, lake)),
+                ("refresh segments", partial(_refresh_segments, process.connections, folder)),
+            ]
+            if folder.is_dir():
+                steps.append(("delete old bundles", partial(_prune, process.connections, folder, bundles)))
+            for doing, step in steps:
+                try:
+                    process.run(step())
+                except StoreUnavailable as error:
+                    log_unavailable(error, doing=doing)
 
     app.tasks[NAME_BEFORE] = periodic
 
 
-async def _run(connections: Connections, schedule: Schedule, lists: Lists, lake: EventLake) -> None:
+async def _schedule(connections: Connections, schedule: Schedule, lists: Lists, lake: EventLake) -> None:
+    """Do what is due in Postgres, and send a message for each training and export that waits."""
     pool, now = await connections.pool(), clock.now()
     async with connections.publisher() as publisher:
         kinds = await do_periodic_work(pool, schedule, lists, now)
-        await _settle_people(pool, connections.redis, publisher, now, has_lake=lake.lake_url is not None)
         period = await due_export(pool, lake, clock.now())
         for kind in kinds:
             await publisher.publish(train(kind))
@@ -102,11 +105,10 @@ async def _refresh_segments(connections: Connections, folder: Path) -> None:
         await refresh_segments(pool, folder)
 
 
-async def _settle_people(pool: Pool, redis: Redis, publisher: Publisher, now: datetime, *, has_lake: bool) -> None:
-    """Settle guests and merged users, and continue erasures; while a store is away, the next run does."""
-    try:
+async def _settle(connections: Connections, lake: EventLake) -> None:
+    """Settle guests and merged users, and continue erasures."""
+    pool, redis, now = await connections.pool(), connections.redis, clock.now()
+    async with connections.publisher() as publisher:
         await settle_guests(pool, redis, now)
         await settle_merges(pool, redis, now)
-        await continue_erasures(pool, redis, publisher, now, has_lake=has_lake)
-    except StoreUnavailable as error:
-        log_unavailable(error, doing="settle guests and merged users, and continue erasures")
+        await continue_erasures(pool, redis, publisher, now, has_lake=lake.lake_url is not None)

@@ -73,6 +73,11 @@ class Context:
         """The people this request has read."""
         return PersonLoader(self.gateway.people)
 
+    def read_people_again(self) -> None:
+        """Read people anew from now on: this request has just changed what one of them chose."""
+        for name in ("people", "recommender", "pages"):
+            self.__dict__.pop(name, None)
+
     @CachedProperty
     def recommender(self) -> Recommender:
         """The lists of this request, all from one bundle."""

@@ -10,6 +10,8 @@ from strawberry.types.field import StrawberryField
 from api.graphql.entities.federation import FederationQuery
 from api.graphql.entities.nodes import NodeQuery
 from api.graphql.topics.catalogue import CatalogueMutation
+from api.graphql.topics.choices.changing import ChoiceMutation
+from api.graphql.topics.choices.forgetting import ForgetMutation
 from api.graphql.topics.clients import ClientMutation, ClientQuery
 from api.graphql.topics.dead_events import DeadEventMutation, DeadEventQuery
 from api.graphql.topics.erasures import ErasureMutation, ErasureQuery
@@ -62,6 +64,8 @@ class Query(
 class Mutation(
     EventMutation,
     IdentityMutation,
+    ChoiceMutation,
+    ForgetMutation,
     CatalogueMutation,
     PeopleMutation,
     ErasureMutation,

@@ -11,7 +11,7 @@ from cli.settings_files import DryRun, First, Reason, Settings, SettingsCommands
 
 if TYPE_CHECKING:
     from db.postgres import Pool
-    from db.versioned_settings import SettingsTable, StoredSettings
+    from db.versioned_settings import Difference, SettingsTable, StoredSettings
 
 app = command_group("List, show, compare, apply and revert what the shop wants of its placements.")
 PlacementId = Annotated[str, typer.Argument(metavar="ID")]
@@ -31,12 +31,10 @@ def _check(id: str, settings: Settings) -> Settings:
     return patched(None, settings)
 
 
-async def _replace(
-    pool: "Pool", id: str, settings: Settings | None, who: str, reason: str | None
-) -> "StoredSettings | None":
-    from engine.placements.changing import replace_placement
+async def _replace(pool: "Pool", wanted: dict[str, Settings], who: str, reason: str | None) -> "list[Difference]":
+    from engine.placements.changing import replace_placements
 
-    return await replace_placement(pool, id, settings, who, reason)
+    return await replace_placements(pool, wanted, who, reason)
 
 
 _COMMANDS = SettingsCommands("placement", "placements", "as by default", _table, _check, _replace)
@@ -69,7 +67,7 @@ def diff(file: TomlFile, as_json: AsJson = False) -> None:
 
 @app.command()
 def apply(file: TomlFile, reason: Reason = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
-    """Save the settings in a file: each table has all settings of one placement. Others stay as they are.
+    """Save the settings in a file, all or none: each table has all those of one placement. Others stay as they are.
 
     What is as in the file already gets no new version, so that it can be applied again and again.
     """

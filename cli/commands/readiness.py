@@ -29,8 +29,8 @@ def readiness(as_json: AsJson = False) -> None:
 
 
 def _lines(model: "ModelReadiness") -> list[str]:
-    lines = [f"{model.subject.replace('_', ' ').lower()}: {model.status.replace('_', ' ').lower()}. {model.summary}"]
-    lines += [
-        f"  {'+' if each.met else '-'} {each.have:,} of {each.need:,} {each.words}" for each in model.requirements
-    ]
-    return [*lines, *([] if model.model else [f"  Meanwhile: {model.fallback}."])]
+    missing = [f"  - {each.have:,} of {each.need:,} {each.words}" for each in model.requirements if not each.met]
+    enough = [f"  + {each.have:,} {each.words}" for each in model.requirements if each.met]
+    said = "" if missing and not model.model else f" {model.summary}"  # the lines below say what is missing
+    head = f"{model.subject.replace('_', ' ').lower()}: {model.status.replace('_', ' ').lower()}.{said}"
+    return [head, *missing, *enough, *([] if model.model else [f"  Meanwhile: {model.fallback}."])]

@@ -11,7 +11,7 @@ from cli.settings_files import DryRun, First, Reason, Settings, SettingsCommands
 
 if TYPE_CHECKING:
     from db.postgres import Pool
-    from db.versioned_settings import SettingsTable, StoredSettings
+    from db.versioned_settings import Difference, SettingsTable, StoredSettings
 
 app = command_group("List, show, compare, apply and remove what a merchandiser decides about items.")
 RuleId = Annotated[str, typer.Argument(metavar="ID")]
@@ -31,12 +31,10 @@ def _check(id: str, settings: Settings) -> Settings:
     return checked(settings)
 
 
-async def _replace(
-    pool: "Pool", id: str, settings: Settings | None, who: str, reason: str | None
-) -> "StoredSettings | None":
-    from engine.rules.changing import replace_rule
+async def _replace(pool: "Pool", wanted: dict[str, Settings], who: str, reason: str | None) -> "list[Difference]":
+    from engine.rules.changing import replace_rules
 
-    return await replace_rule(pool, id, settings, who, reason)
+    return await replace_rules(pool, wanted, who, reason)
 
 
 _COMMANDS = SettingsCommands("rule", "rules", "removed", _table, _check, _replace)
@@ -68,7 +66,7 @@ def diff(file: TomlFile, as_json: AsJson = False) -> None:
 
 @app.command()
 def apply(file: TomlFile, reason: Reason = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
-    """Save the rules in a file: each table is a whole rule. Others stay as they are.
+    """Save the rules in a file, all or none: each table is a whole rule. Others stay as they are.
 
     What is as in the file already gets no new version, so that it can be applied again and again.
     """
@@ -78,10 +76,12 @@ def apply(file: TomlFile, reason: Reason = None, dry_run: DryRun = False, as_jso
 @app.command()
 def remove(rule_id: RuleId, reason: Reason = None, as_json: AsJson = False) -> None:
     """Remove a rule; its history is kept."""
+    from engine.rules.changing import replace_rule
+
     who = _COMMANDS.operator
 
     async def change(pool: "Pool") -> "StoredSettings":
-        removed = await _replace(pool, rule_id, None, who, reason)
+        removed = await replace_rule(pool, rule_id, None, who, reason)
         if removed is None:
             raise Refused(f"There never was a rule {rule_id!r}.")
         return removed

@@ -1,4 +1,4 @@
-"""`penchant segments`: saves, lists and deletes segments, finds their members, and prints who belongs to them."""
+"""`penchant segments`: saves, lists, compares, applies and deletes segments, finds and prints their members."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,16 +8,40 @@ import typer
 
 from cli.database import on_pool
 from cli.errors import Refused, WrongCommand, refusals
-from cli.interface import AsJson, command_group, operator_of, print_json, print_json_line
+from cli.interface import AsJson, command_group, print_json, print_json_line
+from cli.settings_files import DryRun, First, Reason, Settings, SettingsCommands
 from core.settings import Stores
 
 if TYPE_CHECKING:
     from db.postgres import Pool
     from db.segments import Segment
+    from db.versioned_settings import Difference, SettingsTable
 
-app = command_group("Save, list and delete segments of users, and print who belongs to them.")
+app = command_group("Save, list, compare, apply and delete segments of users, and print who belongs to them.")
 SegmentId = Annotated[str, typer.Argument(metavar="ID")]
+TomlFile = Annotated[Path, typer.Argument(metavar="FILE.toml", help="A table for each segment.")]
 _AT_ONCE = 10_000  # members that are read together
+
+
+def _table() -> "SettingsTable":
+    from db.segments import SEGMENTS
+
+    return SEGMENTS
+
+
+def _check(id: str, settings: Settings) -> Settings:
+    from engine.segments.defining import check_segment_id, checked
+
+    return checked(check_segment_id(id), settings)
+
+
+async def _replace(pool: "Pool", wanted: dict[str, Settings], who: str, reason: str | None) -> "list[Difference]":
+    from engine.segments.defining import replace_segments
+
+    return await replace_segments(pool, wanted, who, reason)
+
+
+_COMMANDS = SettingsCommands("segment", "segments", "deleted", _table, _check, _replace)
 
 
 @app.command("list")
@@ -42,25 +66,26 @@ def save(
         str, typer.Option(metavar="JSON", help='Who belongs to it, as {"rfm": ["LOYAL"], "recency": {"max": 30}}.')
     ],
     name: Annotated[str | None, typer.Option(help="A name for people; by default the id.")] = None,
+    reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a segment, or replace the one with this id.
 
-    Conditions: rfm, recency (days), orders, spent, and churn and next_purchase with their probability within some days,
-    as {"churn": {"within": 90, "min": 0.6}}.
+    Conditions: rfm, recency (days), orders, spent, churn and next_purchase with their probability within some days,
+    as {"churn": {"within": 90, "min": 0.6}}, traits, affinities, events, any_of and not.
     """
-    from engine.segments.defining import define_segment, read_conditions
+    from engine.segments.defining import replace_segment
 
     try:
         document = orjson.loads(where)
     except orjson.JSONDecodeError:
         raise WrongCommand("--where is not JSON.") from None
-    who = operator_of("penchant segments")
+    who = _COMMANDS.operator
     with refusals():
-        conditions = read_conditions(document)  # before anything is connected
+        settings = _check(segment_id, {"name": name or None, "where": document})  # before anything is connected
 
         async def change(pool: "Pool") -> "Segment":
-            return await define_segment(pool, segment_id, name or segment_id, conditions, who)
+            return await replace_segment(pool, segment_id, settings, who, reason)
 
         saved = on_pool(change)
         if as_json:
@@ -72,16 +97,53 @@ def save(
 
 
 @app.command()
-def delete(segment_id: SegmentId) -> None:
-    """Delete a segment with its members."""
-    from db.segments import delete_segment
+def show(segment_id: SegmentId, as_json: AsJson = False) -> None:
+    """Show what a segment says, and who changed it when and why."""
+    _COMMANDS.show(segment_id, f"There is no segment {segment_id!r}.", as_json=as_json)
+
+
+@app.command()
+def history(segment_id: SegmentId, first: First = 20, as_json: AsJson = False) -> None:
+    """List the versions of a segment, newest first."""
+    _COMMANDS.history(segment_id, first, f"There never was a segment {segment_id!r}.", as_json=as_json)
+
+
+@app.command()
+def diff(file: TomlFile, as_json: AsJson = False) -> None:
+    """Show what `apply` would change. Ends with 0 whether or not there is anything."""
+    _COMMANDS.apply(file, None, dry_run=True, as_json=as_json)
+
+
+@app.command()
+def apply(file: TomlFile, reason: Reason = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Save the segments in a file, all or none: each table is a whole segment. Others stay as they are.
+
+    What is as in the file already gets no new version, so that it can be applied again and again.
+    """
+    _COMMANDS.apply(file, reason, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def remove(segment_id: SegmentId, reason: Reason = None) -> None:
+    """Delete a segment with its members; its history is kept."""
+    from engine.segments.defining import remove_segment
+
+    who = _COMMANDS.operator
 
     async def change(pool: "Pool") -> bool:
-        return await delete_segment(pool, segment_id)
+        return await remove_segment(pool, segment_id, who, reason)
 
-    if not on_pool(change):
+    with refusals():
+        removed = on_pool(change)
+    if not removed:
         raise Refused(f"There is no segment {segment_id!r}.")
     typer.echo(f"{segment_id} is deleted.")
+
+
+@app.command()
+def delete(segment_id: SegmentId) -> None:
+    """The same as `remove`."""
+    remove(segment_id)
 
 
 @app.command()

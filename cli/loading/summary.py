@@ -127,4 +127,7 @@ class Summary:
             some = ", ".join(f"`{id[:40]}`" for id in tally.several[:_REASONS])
             yield f'ids of items look like several in one, as {some}: does the recipe need each = "..." for them?'
         if EventType.PURCHASE not in tally.types:
-            yield "there is no PURCHASE, and a training learns from purchases"
+            yield (
+                "there is no PURCHASE, and a training learns from purchases: a recipe with type = { value ="
+                ' "PURCHASE" } loads others as such'
+            )

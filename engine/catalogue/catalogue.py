@@ -4,8 +4,6 @@ import asyncio
 import gc
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import orjson
@@ -14,13 +12,14 @@ from numpy.typing import NDArray
 
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
-from core.uploads import Offer
 from db.items import Item, catalogue_version, items_changed_since, stream_items
 from db.postgres import Pool
+from engine.catalogue.attribute_columns import AttributeColumn, AttributeColumns
 from engine.catalogue.filters import Filter
 from engine.catalogue.fragments import Fragments
 from engine.catalogue.index import IndexTerm, InvertedIndex
 from engine.catalogue.offers import Offers
+from engine.catalogue.packing import attribute_texts, attributes_of, pack, unpack
 from ml.masks import distinct
 
 log = structlog.get_logger()
@@ -51,7 +50,7 @@ class Catalogue:
         self._brand = np.zeros(_LEAST_GROWTH, np.uint32)  # code of the item's brand; 0 for none
         self._brands: dict[str, int] = {}
         self._added = np.zeros(_LEAST_GROWTH, np.uint32)  # seconds; 0 for not known
-        self._index, self._offers = InvertedIndex(), Offers()
+        self._index, self._offers, self._columns = InvertedIndex(), Offers(), AttributeColumns()
         self._unpacked: dict[int, Item] = {}
         self._refreshing = asyncio.Lock()
         self._unfrozen = 0
@@ -144,7 +143,7 @@ class Catalogue:
             return None
         if len(self._unpacked) >= UNPACKED_KEPT:
             self._unpacked.clear()
-        item = self._unpacked[number] = _unpack(number, packed)
+        item = self._unpacked[number] = unpack(number, packed)
         return item
 
     def items(self, numbers: Sequence[int]) -> list[Item | None]:
@@ -170,6 +169,21 @@ class Catalogue:
     def added(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """When each item was added, in seconds; 0 for not known."""
         return self._added[numbers]
+
+    async def follow(self, key: str) -> None:
+        """Have the column of an attribute ready. It is read from all items, which takes a while, in a thread."""
+        if self._columns.find(key) is None:
+            packed = list(self._packed)
+            column = await asyncio.to_thread(AttributeColumn.of, key, packed)
+            column.grow(self.size)
+            for number, now in enumerate(self._packed):  # what changed meanwhile
+                if number >= len(packed) or now is not packed[number]:
+                    column.learn(number, {} if now is None else attributes_of(now))
+            self._columns.keep(key, column)
+
+    def attribute(self, key: str) -> AttributeColumn:
+        """The column of an attribute, which follows the items. Do not write to it."""
+        return self._columns.find(key) or self._columns.keep(key, AttributeColumn.of(key, self._packed))
 
     @property
     def has_groups(self) -> bool:
@@ -280,6 +294,7 @@ class Catalogue:
                 np.concatenate([column, np.zeros(more, np.uint32)])
                 for column in (self._group, self._category, self._brand, self._added)
             )
+            self._columns.grow(self.size)
 
     def _remove(self, numbers: Sequence[int]) -> None:
         if not numbers:
@@ -287,6 +302,7 @@ class Catalogue:
         removed = self._mask_of(np.array(numbers, np.uint32))
         self._index.remove(removed)
         self._offers.remove(removed)
+        self._columns.forget(removed)
         self._alive[removed] = False
         for code in set(self._group[removed].tolist()) - {0}:
             variants = np.frombuffer(self._variants[code], np.uint32)
@@ -301,7 +317,7 @@ class Catalogue:
     def _add(self, item: Item) -> None:
         number = item.number
         self._numbers[item.id] = number
-        self._packed[number] = _pack(item)
+        self._packed[number] = pack(item)
         self._alive[number] = True
         self._group[number] = self._join_group(number, item.group_id) if item.group_id else 0
         last = item.categories[-1] if item.categories else None
@@ -310,6 +326,7 @@ class Catalogue:
         self._added[number] = item.added
         self._index.add(number, set(_terms(item)))
         self._offers.add(number, item.offers)
+        self._columns.learn(number, item.attributes)
 
     def _join_group(self, number: int, name: str) -> int:
         """The code of the variant group, which has this item from now on."""
@@ -333,15 +350,6 @@ def _slices(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield run
 
 
-def attribute_texts(value: Any) -> list[str]:
-    """The texts a filter compares with an attribute's value: a text itself, each element of a list, else its JSON."""
-    if isinstance(value, list):
-        return [text for element in value for text in attribute_texts(element)]
-    if value is None:
-        return []
-    return [value if isinstance(value, str) else orjson.dumps(value).decode()]
-
-
 def _wanted_terms(wanted: Filter) -> Iterator[list[IndexTerm]]:
     if wanted.categories is not None:
         yield [("category", name) for name in wanted.categories]
@@ -359,42 +367,3 @@ def _terms(item: Item) -> Iterator[IndexTerm]:
     for key, value in item.attributes.items():
         for text in attribute_texts(value):
             yield ("attribute", key, text)
-
-
-def _pack(item: Item) -> bytes:
-    """The item as a JSON array: a fifth of the object's memory, unpacked in two microseconds."""
-    offers = [
-        (offer.market, _text(offer.price), _text(offer.list_price), offer.currency, offer.available)
-        for offer in item.offers
-    ]
-    packed = orjson.dumps(
-        (
-            item.id, item.group_id, item.title, item.description, item.categories, item.brand, item.image_url, item.url,
-            item.app_url, item.attributes, offers, item.changed_seq, item.added,
-        )
-    )  # fmt: skip
-    return bytes(memoryview(packed))  # an exact copy: the bytes of orjson keep a buffer of 4 kB
-
-
-def _text(amount: Decimal | None) -> str | None:
-    return None if amount is None else str(amount)
-
-
-def _unpack(number: int, packed: bytes) -> Item:
-    id, group, title, description, categories, brand, image, url, app, attributes, offers, *rest = orjson.loads(packed)
-    seq, added = rest
-    return Item(
-        id=id, number=number, group_id=group, title=title, description=description, categories=tuple(categories),
-        brand=brand, image_url=image, url=url, app_url=app, attributes=attributes,
-        offers=tuple(_offer(*offer) for offer in offers), changed_seq=seq, added=added,
-    )  # fmt: skip
-
-
-def _offer(market: str | None, price: str | None, list_price: str | None, currency: str, available: bool) -> Offer:
-    return Offer(
-        market=market,
-        price=None if price is None else Decimal(price),
-        list_price=None if list_price is None else Decimal(list_price),
-        currency=currency,
-        available=available,
-    )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 
 from core.contract import Person
@@ -12,17 +11,10 @@ from engine.catalogue.catalogue import Catalogue
 from engine.recommending.pages import new_pin
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, Recommender
-from ml.affinity.affinities import KeyAffinity, by_key, item_weights
+from ml.affinity.affinities import Dimension, KeyAffinity, by_key, item_weights
 from ml.affinity.ranking import score
 
 __all__ = ["Dimension", "KeyAffinity", "PersonAffinities", "affinities_of"]  # what the edge uses
-
-
-class Dimension(StrEnum):
-    """What an affinity is about."""
-
-    CATEGORY = "CATEGORY"
-    BRAND = "BRAND"
 
 
 class PersonAffinities(NamedTuple):

@@ -19,6 +19,7 @@ _RULES: Final = {
     RemovalRule.CATEGORY: "it is not in the category of the page",
     RemovalRule.EXCLUDED: "the caller excluded it",
     RemovalRule.ON_PAGE: "the page or the cart in the context shows it already",
+    RemovalRule.HIDDEN: "the person hid it, or a category of it",
     RemovalRule.DISLIKED: "the person disliked it",
     RemovalRule.IN_CART: "it is in the person's cart",
     RemovalRule.RESTING: "the person just bought it, and people do not buy it again so soon",

@@ -6,7 +6,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from core.contract import Event
+from core.contract import Event, Person
 from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db import cache
@@ -41,6 +41,10 @@ class AcceptedEvents:
             await self._recents.add(events, with_sender_id)
         except StoreUnavailable as error:
             self._pause(error)
+
+    def drop_base_later(self, person: Person) -> None:
+        """Drop a person's base as soon as Redis answers."""
+        self._recents.drop_later([person])
 
     async def drop_outdated_bases(self) -> None:
         """Drop the bases of people whose events Redis missed, so that they are rebuilt from Postgres."""

@@ -16,7 +16,7 @@ from bus.envelope import Envelope
 from bus.messages import events_json, store_arrays
 from bus.publisher import Publisher
 from core import metrics, telemetry
-from core.contract import Event, identity_of
+from core.contract import Event, Person, identity_of
 from core.errors import Overloaded, StoreUnavailable
 from core.settings import Ingest as IngestSettings
 from core.sources import sources_of_other_release
@@ -105,6 +105,10 @@ class EventIntake:
     def remember_erasure(self, moment: datetime) -> None:
         """Note that a person was erased at `moment`. Other processes read it within ten seconds; workers always do."""
         self._newest_erasure = moment if self._newest_erasure is None else max(moment, self._newest_erasure)
+
+    def drop_base_later(self, person: Person) -> None:
+        """Drop a person's base as soon as Redis answers: it missed something about them."""
+        self._accepted.drop_base_later(person)
 
     async def _reject_erased(self, call: Call) -> None:
         """Reject events from before their person was erased. While Postgres is away, the worker drops them later."""

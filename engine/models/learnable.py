@@ -32,4 +32,7 @@ async def _without_purchases(pool: Pool) -> str:
     if not there:
         return "The purchase log is empty."
     listed = ", ".join(f"{lines:,} {type}" for type, lines in list(there.items())[:_LISTED])
-    return f"There is no PURCHASE among the stored events, and a training learns from purchases. There are: {listed}."
+    return (
+        f"There is no PURCHASE among the stored events, and a training learns from purchases. There are: {listed}. To"
+        ' learn from these as if they were purchases, load them with a recipe that says type = { value = "PURCHASE" }.'
+    )

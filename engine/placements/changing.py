@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from core.contract import check_reason
 from core.errors import InvalidInput
-from db.placements import StoredPlacement, placement_version, save_placement
+from db.placements import PLACEMENTS, StoredPlacement, placement_version, save_placement
 from db.postgres import Connection
+from db.versioned_settings import Difference
 from engine.placements.settings import read_settings
 
 LONGEST_ID: Final = 64  # characters
@@ -58,6 +59,14 @@ async def replace_placement(
     """
     wanted = None if settings is None else patched(None, settings)
     return await _save(connection, id, lambda _: wanted, changed_by, reason, expected=expected)
+
+
+async def replace_placements(
+    connection: Connection, placements: Mapping[str, Mapping[str, Any]], changed_by: str, reason: str | None = None
+) -> list[Difference]:
+    """Give placements by id these settings alone, all or none; what that changes. Raises InvalidInput."""
+    wanted = {check_placement_id(id): patched(None, settings) for id, settings in placements.items()}
+    return await PLACEMENTS.save_all(connection, wanted, changed_by, None if reason is None else check_reason(reason))
 
 
 async def revert_placement(

@@ -17,7 +17,7 @@ from core.errors import StoreUnavailable
 from core.stores import log_unavailable
 from db.cache import forget_people, forget_seen
 from db.deletion import DeletedData
-from db.erasures import Erasure, begin_erasure, update_stores
+from db.erasures import Erasure, begin_erasure_of, update_stores
 from db.events import HistoryPlace, events_of_person, place_of
 from db.identities import has_unassigned_events, people_of_user
 from db.lake.archive import Subject
@@ -91,12 +91,24 @@ async def erase_user(
     drop it within minutes, and answer nothing from it. Raises InvalidInput and Forbidden like `export_user`.
     """
     check_client(viewer)
+    return await erase_person(pool, redis, ingest, forget, Person("user", check_id(id, "id")), viewer.client_id)
+
+
+async def erase_person(
+    pool: Connection,
+    redis: Redis,
+    ingest: EventIntake,
+    forget: Callable[[Collection[Person]], None],
+    person: Person,
+    by: str,
+) -> Erasure:
+    """The same for anybody, whoever asked: the caller has checked that. A guest who is no user is erased alone."""
     now = clock.now()
-    erasure, deleted = await begin_erasure(pool, check_id(id, "id"), viewer.client_id, now)
+    erasure, deleted = await begin_erasure_of(pool, person, by, now)
     ingest.remember_erasure(now)
     reports = {**deleted.reports(now), **await _erase_from_redis(redis, erasure, deleted, now)}
     forget(erasure.people)
-    log.info("user_erased", erasure=str(erasure.id), events=len(deleted.identities))
+    log.info("person_erased", erasure=str(erasure.id), events=len(deleted.identities))
     return await update_stores(pool, erasure, reports) or erasure
 
 

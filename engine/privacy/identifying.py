@@ -10,6 +10,7 @@ from core.stores import log_unavailable
 from db.cache import move_person
 from db.identities import is_only_a_user, join_guest
 from db.postgres import Connection
+from engine.choices.changing import show_choices
 from engine.viewer import TokenVerifier, Viewer
 
 PERSON_SCOPE: Final = "events:write"  # for the viewer's own person
@@ -37,7 +38,7 @@ async def identify(
     anonymous_id: str,
     guest_token: str | None,
 ) -> Person:
-    """Give the guest's events to the user, also those that are still in the queue; the next answer uses them.
+    """Give the guest's choices and events to the user, also those still in the queue; the next answer uses them.
 
     A viewer with a person must pass `guest_token`, an access token of the guest. Raises InvalidInput for invalid ids,
     NotYours, IsUser, GuestTaken, and Forbidden for a client without profiles:write.
@@ -55,6 +56,7 @@ async def identify(
         raise GuestTaken("This guest is joined to another user already.", "anonymousId")
     try:
         await move_person(redis, guest, Person("user", owner))
+        await show_choices(pool, redis, Person("user", owner))
     except StoreUnavailable as error:  # a periodic task moves the guest later
         log_unavailable(error, doing="move a guest's recent events")
     return user

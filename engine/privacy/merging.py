@@ -13,6 +13,7 @@ from db.cache import move_person
 from db.identities import assign_events
 from db.merged_users import MOST_MERGED, MergeRefused, lock_owner, merge_into, settle_merge, unsettled_merges
 from db.postgres import Connection, Pool, transaction
+from engine.choices.changing import show_choices
 from engine.privacy.guests import SETTLE_DELAY
 
 log = structlog.get_logger()
@@ -46,6 +47,7 @@ async def merge_users(pool: Connection, redis: Redis, from_id: str, into_id: str
     owner = Person("user", merged)
     try:
         await move_person(redis, old, owner)
+        await show_choices(pool, redis, owner)
     except StoreUnavailable as error:  # a periodic task moves them later
         log_unavailable(error, doing="move a merged user's recent events")
     return owner

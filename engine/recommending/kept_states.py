@@ -24,7 +24,7 @@ class _Folded(NamedTuple):
 
     packed: bytes
     delta: list[bytes]
-    numbers: list[int | None]  # of the items of the recent events, when it was folded
+    numbers: list[int | None]  # of the items of the recent events and of hidden ones, when it was folded
     revision: int  # of the catalogue, at which these numbers were last compared
     state: State
 
@@ -55,7 +55,7 @@ class KeptStates:
     def keep(self, person: Person, packed: bytes, delta: list[bytes], state: State) -> None:
         """Keep a state for whoever reads the same bytes. The caller has just folded it, by the present catalogue."""
         catalogue = self._catalogue
-        self._keep(person, _Folded(packed, delta, self._numbers(delta), catalogue.revision, state))
+        self._keep(person, _Folded(packed, delta, self._numbers(delta, state), catalogue.revision, state))
 
     def forget(self, person: Person) -> None:
         """Forget what is kept of a person."""
@@ -67,8 +67,9 @@ class KeptStates:
         self._states.keep(person, folded, size)
 
     def _is_current(self, found: _Folded) -> bool:
-        """Whether the catalogue gives the items of the recent events the same numbers as before."""
-        return found.revision == self._catalogue.revision or found.numbers == self._numbers(found.delta)
+        """Whether the catalogue gives the items of the recent events and the hidden ones the same numbers as before."""
+        return found.revision == self._catalogue.revision or found.numbers == self._numbers(found.delta, found.state)
 
-    def _numbers(self, delta: list[bytes]) -> list[int | None]:
-        return [self._catalogue.number_of(unpack_recent(packed).item_id) for packed in delta]
+    def _numbers(self, delta: list[bytes], state: State) -> list[int | None]:
+        ids = [*(unpack_recent(packed).item_id for packed in delta), *state.choices.items]
+        return [self._catalogue.number_of(id) for id in ids]

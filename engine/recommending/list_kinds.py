@@ -103,11 +103,31 @@ def narrow_to_kind(catalogue: Catalogue, kind: ListKind, market: str | None, all
         allowed &= catalogue.mask(_ON_SALE, market)
 
 
-def hide_own(catalogue: Catalogue, wanted: Wanted, view: PersonView, state: State, allowed: Mask) -> None:
-    """Take the items out of the mask that the placement does not repeat, or that are not new to the person."""
+def hide_own(
+    catalogue: Catalogue, wanted: Wanted, view: PersonView, state: State, allowed: Mask, nameable: Mask
+) -> None:
+    """Take the items out of the mask that the placement does not repeat, or that are not new to the person.
+
+    What the person hid is in neither mask.
+    """
+    _hide_chosen(catalogue, state, allowed, nameable)
     hide_repeats(wanted.placement, catalogue, view, state, allowed)
     if wanted.kind is ListKind.NEW_FOR_YOU:
         allowed[known_to(catalogue, state, wanted.viewed_items)] = False
+
+
+def _hide_chosen(catalogue: Catalogue, state: State, *masks: Mask) -> None:
+    """Take the items out of the masks that the person hid, or whose categories they hid: not even a rule lists them."""
+    if not state.choices.version:
+        return
+    hidden = state.hidden[state.hidden < catalogue.size]
+    others = None
+    if state.choices.categories:
+        others = ~catalogue.matching(Filter(categories=state.choices.categories))
+    for mask in masks:
+        mask[hidden] = False
+        if others is not None:
+            mask &= others
 
 
 def known_to(catalogue: Catalogue, state: State, just_viewed: Sequence[str]) -> NDArray[np.uint32]:

@@ -23,10 +23,9 @@ from engine.recommending.list_kinds import (
     sources_of_kind,
 )
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, meet, new_pin, without_shown
-from engine.recommending.people import Degradation, PersonLoader, PersonState
+from engine.recommending.people import NOBODY, Degradation, PersonLoader, PersonState
 from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
-    NOBODY,
     ListRequest,
     RecommendedList,
     allowed_by,
@@ -112,7 +111,7 @@ class PageMaker:
         until = asyncio.get_running_loop().time() + SLOT_TIME
         read: dict[bool, PersonState | Exception] = {}
         for personalize in {one.personalize for one in requests if isinstance(one, ListRequest)}:
-            read[personalize] = await self._read(person) if personalize else PersonState(NOBODY, [])
+            read[personalize] = await self._read(person, personalize=personalize)
         for one in requests:
             if isinstance(one, ListRequest):
                 await make_ready(one.rules, self._catalogue)
@@ -159,18 +158,15 @@ class PageMaker:
         for place, (own, source) in page.alone.items():
             models.lists.keep(own, source, bundle, fallback, (page.made[place],))
 
-    async def _read(self, person: Person) -> PersonState | Exception:
-        """The person's state; an empty one when it takes too long."""
+    async def _read(self, person: Person, *, personalize: bool) -> PersonState | Exception:
+        """The person's state; an empty one when it takes too long. Not personalized: what they hid, nothing else."""
         try:
             async with asyncio.timeout(READ_TIME):
-                read = await self._people.state(person)
-                if not await self._people.known(person):
-                    read = read._replace(degraded=[*read.degraded, Degradation.UNKNOWN_PERSON])
+                return await self._people.state_for_list(person, personalize=personalize)
         except TimeoutError:
-            return PersonState(State.empty(), [Degradation.NO_HISTORY])
+            return PersonState(State.empty(), [Degradation.NO_HISTORY]) if personalize else PersonState(NOBODY, [])
         except Exception as error:  # lists that do not use the history do without it
-            return error
-        return read
+            return error if personalize else PersonState(NOBODY, [])
 
     async def _run(
         self, page: "_Page", place: int | None, until: float, step: Callable[[], MadeT]
@@ -370,5 +366,5 @@ class _Page:
         context = self._catalogue.numbers_of(request.context_items)
         allowed[context] = False
         exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, context]))
-        hide_own(self._catalogue, request, view, view.state, allowed)
+        hide_own(self._catalogue, request, view, view.state, allowed, nameable)
         return allowed, nameable

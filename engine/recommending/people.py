@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
@@ -14,23 +15,27 @@ from redis.asyncio import Redis
 
 from core import clock
 from core.cached_properties import CachedProperty
+from core.choices import NO_CHOICES, Choices, choices_in, cut_choices
 from core.contract import Person
 from core.errors import StoreName, StoreUnavailable
 from core.gathered_reads import GatheredReads
 from core.single_flight import SingleFlight
 from core.stores import log_unavailable
 from db.cache import owner_in, read_people, read_person, unpack_recent, write_base, write_owner
+from db.choices import choices_of
 from db.events import StateEvent, state_events, state_events_of_users
 from db.merged_users import owner_of, owners_of_merged
 from db.postgres import Connection
 from db.users import known_people
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_states import KeptStates
+from ml.masks import distinct
 from ml.state import DISLIKES_HOLD, EVENT, State, StateDamaged, Table, fold
 
 log = structlog.get_logger()
 
 LONG_DELTA = 256  # with this many recent events that the base lacks, the base is rebuilt; the delta holds twice as many
+NOBODY = State.empty()  # what a list that is not personalized is made from
 THREAD_EVENTS = 2_000  # more events are folded in a thread, because that would delay other requests
 
 
@@ -43,6 +48,7 @@ class Degradation(StrEnum):
     NO_CACHE = "NO_CACHE"
     NO_HISTORY = "NO_HISTORY"
     STORE_FULL = "STORE_FULL"
+    PAUSED = "PAUSED"
 
 
 class PersonState(NamedTuple):
@@ -58,12 +64,13 @@ class PersonState(NamedTuple):
 
 
 class ReadPerson(NamedTuple):
-    """A base, or all events of a user without one; the recent events, and why some may be missing."""
+    """A base, or all events of a user without one; the recent events, and why some may be missing; the choices."""
 
     base: State | None
     delta: list[bytes]
     history: Sequence[StateEvent] | None
     degraded: list[Degradation]
+    choices: Choices = NO_CHOICES
 
 
 class PeopleReader:
@@ -88,13 +95,13 @@ class PeopleReader:
         self._kept = KeptStates(catalogue)
 
     async def state(self, person: Person) -> PersonState:
-        """The person's state: one Redis pipeline, and two short Postgres queries if there is no base.
+        """The person's state: one Redis pipeline, and three short Postgres queries if there is no base.
 
         The state of a merged user is that of the user they are now: one more pipeline. While neither base nor recent
         events change, this returns the same object.
         """
         found = await self._state(person, (), (), follow=True)
-        return found._replace(state=self._without_old_dislikes(found.state))
+        return _told(found._replace(state=self._without_old_dislikes(found.state)))
 
     async def state_until(self, person: Person, end: Sequence[int]) -> State | None:
         """The state without the events that came after a state with this `end`, for lists that began with that.
@@ -116,7 +123,8 @@ class PeopleReader:
         if base is None or len(found) != len(end):
             return None
         until = [_up_to(delta, last) for delta, last in zip(found, end, strict=True)]
-        return self._without_old_dislikes(fold(base, self._fresh(chain.from_iterable(until))))
+        state = fold(base, self._fresh(chain.from_iterable(until)))
+        return self._without_old_dislikes(self._chosen(state, choices_in(packed)))
 
     async def _state(
         self, person: Person, others: Sequence[bytes], end: tuple[int, ...], *, follow: bool
@@ -139,7 +147,7 @@ class PeopleReader:
             base = _unpack(packed)
         fresh = self._fresh(delta)
         if packed is not None and base is not None:
-            state = fold(base, fresh)
+            state = self._chosen(fold(base, fresh), choices_in(packed))
             if (
                 len(fresh) >= LONG_DELTA
                 and int(np.isin(fresh["identity"], base.included, invert=True).sum()) >= LONG_DELTA
@@ -152,9 +160,12 @@ class PeopleReader:
             found = await self._bases.result(person)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read a person's history")
-            return PersonState(fold(State.empty(), fresh), [*degraded, Degradation.NO_HISTORY])
+            state = self._chosen(fold(State.empty(), fresh), choices_in(packed))
+            return PersonState(state, [*degraded, Degradation.NO_HISTORY])
         if isinstance(found, State):
-            return PersonState(fold(found, fresh), degraded, None if Degradation.NO_CACHE in degraded else end)
+            newest = max(found.choices, choices_in(packed), key=lambda each: each.version)
+            state = self._chosen(fold(found, fresh), newest)
+            return PersonState(state, degraded, None if Degradation.NO_CACHE in degraded else end)
         of_owner = await self._state(found, delta, end, follow=False)
         return of_owner._replace(degraded=list(dict.fromkeys([*degraded, *of_owner.degraded])))
 
@@ -197,7 +208,7 @@ class PeopleReader:
             log_unavailable(error, doing="read the states of many people")
             cached, degraded = [(None, [])] * len(people), self._degraded(cached=False)
         found = {
-            person: ReadPerson(_unpack(packed), delta, None, degraded)
+            person: ReadPerson(_unpack(packed), delta, None, degraded, choices_in(packed))
             for person, (packed, delta) in zip(people, cached, strict=True)
             if owner_in(packed) is None
         }
@@ -205,12 +216,14 @@ class PeopleReader:
         if absent:
             merged = await owners_of_merged(history, absent)
             stored = await state_events_of_users(history, [id for id in absent if id not in merged])
+            chosen = await choices_of(history, [Person("user", id) for id in stored])
             for id in absent:
                 person = Person("user", id)
                 if id in merged:
                     del found[person]
                 else:
-                    found[person] = found[person]._replace(history=stored[id])
+                    choices = chosen.get(person, NO_CHOICES)
+                    found[person] = found[person]._replace(history=stored[id], choices=choices)
         return found
 
     async def fold_read(self, read: ReadPerson) -> PersonState:
@@ -218,7 +231,14 @@ class PeopleReader:
         base, rows = read.base, read.history or ()
         if base is None:
             base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
-        return PersonState(self._without_old_dislikes(fold(base, self._fresh(read.delta))), read.degraded)
+        state = self._chosen(fold(base, self._fresh(read.delta)), read.choices)
+        return _told(PersonState(self._without_old_dislikes(state), read.degraded))
+
+    def _chosen(self, state: State, choices: Choices) -> State:
+        """The state of a person who chose so."""
+        return (
+            state.choosing(choices, distinct(self._catalogue.numbers_of(choices.items))) if choices.version else state
+        )
 
     def _without_old_dislikes(self, state: State) -> State:
         if not len(state.opinions):
@@ -262,13 +282,14 @@ class PeopleReader:
             except StoreUnavailable as error:
                 log_unavailable(error, doing="write a merged user to Redis")
             return owner
+        choices = (await choices_of(self._pool, [person])).get(person, NO_CHOICES)
         rows = await state_events(self._pool, person)
         base = await asyncio.to_thread(base_of, rows) if len(rows) > THREAD_EVENTS else base_of(rows)
         try:
-            await write_base(self._redis, person, base.pack())
+            await write_base(self._redis, person, (choices.pack() if choices.version else b"") + base.pack())
         except StoreUnavailable as error:
             log_unavailable(error, doing="write a person's base to Redis")
-        return base
+        return replace(base, choices=choices)
 
 
 class PersonLoader:
@@ -294,6 +315,18 @@ class PersonLoader:
                     self._states[person] = await self._reader.state(person)
         return self._states[person]
 
+    async def state_for_list(self, person: Person, *, personalize: bool = True) -> PersonState:
+        """The state that a list is made from, with what is wrong if nothing is known of the person.
+
+        A list that is not personalized has what they hid, and uses nothing that they did.
+        """
+        found = await self.state(person)
+        if not personalize:
+            return PersonState(found.state.without_behaviour if found.state.choices.version else NOBODY, [])
+        if await self.known(person):
+            return found
+        return found._replace(degraded=[*found.degraded, Degradation.UNKNOWN_PERSON])
+
     async def state_until(self, person: Person, end: Sequence[int]) -> State | None:
         """The person's state as it was for a list that began with this `end`; None when nobody knows it."""
         return await self._reader.state_until(person, end)
@@ -301,7 +334,7 @@ class PersonLoader:
     async def known(self, person: Person) -> bool:
         """Whether the shop sent traits or events about this person: one query for all who are asked about at once."""
         state = (await self.state(person)).state
-        return has_events(state) or await self._known.get(person) is not None
+        return has_events(state) or is_paused(state) or await self._known.get(person) is not None
 
 
 async def _known_people(reader: PeopleReader, people: Sequence[Person]) -> dict[Person, Person]:
@@ -311,6 +344,16 @@ async def _known_people(reader: PeopleReader, people: Sequence[Person]) -> dict[
 def has_events(state: State) -> bool:
     """Whether any event is in a state."""
     return bool(state.lines or len(state.items) or len(state.recent) or len(state.included))
+
+
+def is_paused(state: State) -> bool:
+    """Whether the person wants lists as if nothing was known of them."""
+    return state.choices.paused_since is not None
+
+
+def _told(found: PersonState) -> PersonState:
+    """The state with the pause among what degrades it."""
+    return found._replace(degraded=[*found.degraded, Degradation.PAUSED]) if is_paused(found.state) else found
 
 
 def base_of(rows: Sequence[StateEvent]) -> State:
@@ -333,10 +376,12 @@ def _up_to(delta: Sequence[bytes], last: int) -> Sequence[bytes]:
 
 
 def _unpack(packed: bytes | None) -> State | None:
-    if packed is None:
+    """The base without the choices before it."""
+    _, base = cut_choices(packed)
+    if base is None:
         return None
     try:
-        return State.unpack(packed)
+        return State.unpack(base)
     except StateDamaged as error:  # of another version, or cut off: it is rebuilt from Postgres
         log.warning("base_damaged", error=str(error))
         return None

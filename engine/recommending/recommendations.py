@@ -47,7 +47,6 @@ from ml.state import State
 
 MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
-NOBODY = State.empty()  # what a list that is not personalized is made from
 
 
 class ListRequest(NamedTuple):
@@ -67,6 +66,7 @@ class ListRequest(NamedTuple):
     shelf: str | None = None  # where the list is shown; None: nobody sees it
     placement: Placement | None = None  # what the shop wants there; None: a list as by default
     rules: RulesInForce | None = None  # the shop's rules that hold; whoever makes the list waits until they are ready
+    query: str | None = None  # what the person searches for: only rules look at it
     asked: ListKind | None = None  # the kind of list; None: the placement's
 
     @property
@@ -146,16 +146,10 @@ class Recommender:
         name = list_of_person(person)
         pin, bundle = await self._pinned(name, request.after)
         await make_ready(request.rules, self._catalogue)
-        state, degraded = NOBODY, list[Degradation]()
-        if request.personalize:
-            state, missing, end = await self._people.state(person)
-            degraded += missing
-            if request.after is None:
-                pin = pin._replace(end=end)
-            if not await self._people.known(person):
-                degraded.append(Degradation.UNKNOWN_PERSON)
-        if bundle is None:
-            degraded.append(Degradation.NO_MODEL)
+        state, missing, end = await self._people.state_for_list(person, personalize=request.personalize)
+        degraded = [*missing, *([] if bundle else [Degradation.NO_MODEL])]
+        if request.after is None:
+            pin = pin._replace(end=end)
         earlier = None
         if request.after is not None and request.personalize and pin.end is not None:
             earlier = await self._people.state_until(person, pin.end)
@@ -245,7 +239,7 @@ class Recommender:
             exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
         else:
             view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
-        hide_own(self._catalogue, request, view, state, allowed)
+        hide_own(self._catalogue, request, view, state, allowed, nameable)
         return Basis(viewed, view, allowed, nameable, fallback)
 
     def _shown_elsewhere(self, person: Person, request: ListRequest) -> NDArray[np.uint32] | None:

@@ -1,6 +1,6 @@
 """The places of items in a list that rules pin, keep free for some, or bound in number."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from engine.catalogue.catalogue import Catalogue
 from engine.rules.effects import Effects
-from engine.rules.settings import Per
-from ml.masks import Mask
+from ml.masks import Mask, is_allowed
 from ml.ranked import REASON, Explain, Explained, Ranked
 
 _Select = Callable[[int], Ranked]
+_Score = Callable[[Mask], _Select]
 _Numbers = NDArray[np.uint32]
-_Order = Callable[[_Numbers], _Numbers]
 LEAST: Final = 32  # items that are read at once
 
 
@@ -31,10 +30,7 @@ class _Bound:
 
     def learn(self, numbers: _Numbers) -> None:
         """Look the codes of items up at once: one by one it takes ten times as long."""
-        codes = self.codes(numbers)
-        if self.about is not None:
-            codes = np.where(_in(numbers, self.about), codes, 0)
-        self._known.update(zip(numbers.tolist(), codes.tolist(), strict=True))
+        self._known.update(zip(numbers.tolist(), self._codes_of(numbers).tolist(), strict=True))
 
     def count(self, number: int) -> None:
         """Count an item of the list."""
@@ -47,6 +43,20 @@ class _Bound:
         code = self._code_of(number)
         return not code or self.counts.get(code, 0) < self.most
 
+    def are_too_many(self, numbers: _Numbers) -> NDArray[np.bool_]:
+        """Of each item whether there may be no more like it."""
+        reached = [code for code, count in self.counts.items() if count >= self.most]
+        if not reached:
+            return np.zeros(len(numbers), np.bool_)
+        codes = self._codes_of(numbers)
+        too_many = np.zeros(max(*reached, int(codes.max(initial=0))) + 1, np.bool_)  # by code
+        too_many[reached] = True
+        return too_many[codes]
+
+    def _codes_of(self, numbers: _Numbers) -> _Numbers:
+        codes = self.codes(numbers)
+        return codes if self.about is None else np.where(is_allowed(numbers, self.about), codes, 0)
+
     def _code_of(self, number: int) -> int:
         code = self._known.get(number)
         if code is None:
@@ -56,43 +66,77 @@ class _Bound:
 
 
 class _Ranking:
-    """The items of a ranking, best first, of which each is used once. It is read as far as it is needed."""
+    """The items of a ranking, best first, of which each is used once. It is read as far as it is needed.
 
-    def __init__(self, select: _Select, length: int, bounds: Sequence[_Bound], order: _Order | None = None) -> None:
-        self._select, self._length, self._bounds, self._order = select, length, bounds, order
-        self._read()
+    Items of `last` come after all others.
+    """
 
-    def _read(self) -> None:
-        self.ranked = self._select(self._length)
-        numbers = self.ranked.numbers
-        self._whole = len(numbers) < self._length
-        if self._order is not None:
-            numbers = self._order(numbers)
-        for bound in self._bounds:
-            bound.learn(numbers)
-        self._items: list[int] = numbers.tolist()
+    def __init__(
+        self, score: _Score, allowed: Mask, length: int, bounds: Sequence[_Bound], last: Mask | None = None
+    ) -> None:
+        self._score, self._allowed, self._length, self._bounds, self._last = score, allowed, length, bounds, last
+        self.ranked = score(allowed)(length)
+        self._scores = [(self.ranked.numbers, self.ranked.scores)]
+        self._take(self.ranked.numbers)
 
-    def best(self, used: Container[int], bounds: Sequence[_Bound]) -> int | None:
+    def best(self, used: Collection[int], bounds: Sequence[_Bound]) -> int | None:
         """The first item that is not used and of which there are not too many.
 
         What is passed over never comes again: used items stay so, and a bound that is reached stays so.
         """
         while True:
-            while self._items:
-                if _may_be_next(self._items[0], used, bounds):
-                    return self._items[0]
-                del self._items[0]
-            if self._whole:
+            while self._at < len(self._items):
+                if _may_be_next(self._items[self._at], used, bounds):
+                    return self._items[self._at]
+                self._at += 1
+            if not self._read_on(used, bounds):
                 return None
-            self._length *= 4
-            self._read()
 
-    def first_of(self, used: Container[int], bounds: Sequence[_Bound]) -> int | None:
+    def first_of(self, used: Collection[int], bounds: Sequence[_Bound]) -> int | None:
         """The same among the items that are read, without passing any over."""
-        for number in self._items:
+        for number in self._items[self._at :]:
             if _may_be_next(number, used, bounds):
                 return number
         return None
+
+    def scores_of(self, numbers: _Numbers) -> NDArray[np.float32]:
+        """The score of each item that was read; NaN for others."""
+        found = np.full(len(numbers), np.nan, np.float32)
+        for read, scores in self._scores:
+            by_number = np.argsort(read)
+            if len(read):
+                at = by_number[np.minimum(np.searchsorted(read[by_number], numbers), len(read) - 1)]
+                known = (read[at] == numbers) & np.isnan(found)
+                found[known] = scores[at[known]]
+        return found
+
+    def _read_on(self, used: Collection[int], bounds: Sequence[_Bound]) -> bool:
+        """Read the next items: of those alone that may be next. False at the end."""
+        if self._whole and self._last is None:
+            return False
+        numbers = np.flatnonzero(self._allowed).astype(np.uint32)
+        for bound in bounds:
+            numbers = numbers[~bound.are_too_many(numbers)]
+        allowed = np.zeros_like(self._allowed)
+        allowed[numbers] = True
+        allowed[list(used)] = False
+        if self._last is not None:
+            allowed &= self._last if self._whole else ~self._last
+            self._last = None if self._whole else self._last
+        self._length *= 2
+        ranked = self._score(allowed)(self._length)
+        self._scores.append((ranked.numbers, ranked.scores))
+        self._take(ranked.numbers)
+        return True
+
+    def _take(self, numbers: _Numbers) -> None:
+        self._whole = len(numbers) < self._length
+        if self._last is not None:
+            numbers = numbers[~self._last[numbers]]
+        for bound in self._bounds:
+            bound.learn(numbers)
+        self._items: list[int] = numbers.tolist()
+        self._at = 0
 
 
 def _may_be_next(number: int, used: Container[int], bounds: Sequence[_Bound]) -> bool:
@@ -118,7 +162,7 @@ class Arrangement:
         catalogue: Catalogue,
         allowed: Mask,
         seen: Sequence[int],
-        score: Callable[[Mask], _Select],
+        score: _Score,
         shown: _Numbers,
         *,
         collapse: bool,
@@ -126,12 +170,7 @@ class Arrangement:
         self._effects, self._catalogue, self._allowed, self._begin = effects, catalogue, allowed, len(seen)
         self._score, self._shown = score, shown
         self._hard = [_Bound(catalogue.groups, 1, None)] if collapse and catalogue.has_groups else []
-        codes = {Per.BRAND: catalogue.brands, Per.CATEGORY: catalogue.categories}
-        at_most = [
-            _Bound(codes[rule.says.per], rule.says.count or 1, about)
-            for rule, about in effects.at_most
-            if rule.says.per is not None
-        ]
+        at_most = [_Bound(codes, rule.says.count or 1, about) for rule, about, codes in effects.at_most]
         self._all = [*self._hard, *at_most]
         self._slots = [_Slots(rule.says.count or 1, rule.says.of or 1, about) for rule, about in effects.slots]
         known = np.array([number for number in seen if number < catalogue.size], np.uint32)
@@ -163,10 +202,7 @@ class Arrangement:
 
     def page(self, length: int) -> Ranked:
         """The next items, at most so many."""
-        length_read = length + LEAST + len(self._shown)
-        rest = _Ranking(
-            self._score(self._allowed), length_read, self._all, self._shown_last if len(self._shown) else None
-        )
+        rest = _Ranking(self._score, self._allowed, length + LEAST + len(self._shown), self._all, self._last())
         pins, found, used = dict(self._pinned), list[int](), set(self._pinned_items)
         while len(found) < length:
             place = self._begin + len(found)
@@ -182,7 +218,7 @@ class Arrangement:
             found.append(number)
             used.add(number)
             self._note(place, number, self._all[len(self._hard) :] if number in self._pinned_items else self._all)
-        return self._ranked(np.array(found, np.uint32), rest.ranked)
+        return self._ranked(np.array(found, np.uint32), rest)
 
     def _note(self, place: int, number: int, bounds: Sequence[_Bound]) -> None:
         for slots in self._slots:
@@ -190,15 +226,17 @@ class Arrangement:
         for bound in bounds:
             bound.count(number)
 
-    def _shown_last(self, numbers: _Numbers) -> _Numbers:
-        last = np.isin(numbers, self._shown)
+    def _last(self) -> Mask | None:
+        """The items that are shown elsewhere, and their variants."""
+        if not len(self._shown):
+            return None
+        last, shown = np.zeros_like(self._allowed), self._shown[self._shown < self._catalogue.size]
+        last[shown] = True
         if self._catalogue.has_groups:
-            codes = self._catalogue.groups(numbers)
-            of_shown = self._catalogue.groups(self._shown[self._shown < self._catalogue.size])
-            last |= (codes > 0) & np.isin(codes, of_shown)
-        return numbers[np.argsort(last, kind="stable")]
+            last[self._catalogue.variants_of(shown)] = True
+        return last
 
-    def _slot(self, place: int, used: Container[int]) -> int | None:
+    def _slot(self, place: int, used: Collection[int]) -> int | None:
         """The item of the first rule whose share of places is due."""
         missing = [(slots, one) for slots in self._slots if (one := slots.missing(place, self._pinned)) > 0]
         for slots, _ in missing:
@@ -216,15 +254,11 @@ class Arrangement:
         """The ranking of the items that match."""
         mask = np.zeros_like(self._allowed)
         mask[: len(about)] = about[: len(self._allowed)]
-        return _Ranking(self._score(self._allowed & mask), 2 * LEAST + len(self._pinned), self._all)
+        return _Ranking(self._score, self._allowed & mask, 2 * LEAST + len(self._pinned), self._all)
 
-    def _ranked(self, numbers: _Numbers, ranked: Ranked) -> Ranked:
-        by_number = np.argsort(ranked.numbers)
-        scores = np.full(len(numbers), np.nan, np.float32)
-        if len(by_number):
-            at = by_number[np.minimum(np.searchsorted(ranked.numbers[by_number], numbers), len(by_number) - 1)]
-            ranking = (ranked.numbers[at] == numbers) & ~_are_in(numbers, self._pinned_items)
-            scores[ranking] = ranked.scores[at[ranking]]
+    def _ranked(self, numbers: _Numbers, rest: _Ranking) -> Ranked:
+        scores, ranked = rest.scores_of(numbers), rest.ranked
+        scores[_are_in(numbers, self._pinned_items)] = np.nan
         explain = _pinning(ranked.explain, self._pinned_items) if self._pinned_items else ranked.explain
         return replace(ranked, numbers=numbers, scores=_falling(scores), explain=explain)
 
@@ -264,7 +298,7 @@ class _Slots:
     def best(
         self,
         matching: Callable[[Mask], _Ranking],
-        used: Container[int],
+        used: Collection[int],
         hard: Sequence[_Bound],
         bounds: Sequence[_Bound],
     ) -> int | None:
@@ -283,7 +317,7 @@ def arrange(
     catalogue: Catalogue,
     allowed: Mask,
     seen: Sequence[int],
-    score: Callable[[Mask], _Select],
+    score: _Score,
     shown: _Numbers,
     *,
     collapse: bool,
@@ -292,12 +326,6 @@ def arrange(
     if effects is None or not effects.arranges:
         return None
     return Arrangement(effects, catalogue, allowed, seen, score, shown, collapse=collapse).page
-
-
-def _in(numbers: _Numbers, mask: Mask) -> NDArray[np.bool_]:
-    inside = numbers < len(mask)
-    inside[inside] = mask[numbers[inside]]
-    return inside
 
 
 def _falling(scores: NDArray[np.float32]) -> NDArray[np.float32]:

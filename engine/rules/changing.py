@@ -7,7 +7,7 @@ from core.contract import check_reason
 from core.errors import InvalidInput
 from db.postgres import Connection
 from db.rules import RULES
-from db.versioned_settings import StoredSettings
+from db.versioned_settings import Difference, StoredSettings
 from engine.rules.settings import read_rule
 
 LONGEST_ID: Final = 64  # characters
@@ -42,3 +42,11 @@ async def replace_rule(
     wanted = None if settings is None else checked(settings)
     why = None if reason is None else check_reason(reason)
     return await RULES.save(connection, check_rule_id(id), lambda _: wanted, changed_by, why, expected=expected)
+
+
+async def replace_rules(
+    connection: Connection, rules: Mapping[str, Mapping[str, Any]], changed_by: str, reason: str | None = None
+) -> list[Difference]:
+    """Put these rules by id into the place of those there, all or none; what that changes. Raises InvalidInput."""
+    wanted = {check_rule_id(id): checked(settings) for id, settings in rules.items()}
+    return await RULES.save_all(connection, wanted, changed_by, None if reason is None else check_reason(reason))

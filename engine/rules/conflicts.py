@@ -58,7 +58,7 @@ def _with_catalogue(rule: Rule, catalogue: Catalogue) -> list[Conflict]:
         return [
             Conflict(ConflictKind.LEAVES_NOTHING, "No other item can be bought today: lists where it holds are empty.")
         ]
-    every = rule.filter is None and rule.says.added_within is None and rule.says.kind is not RuleKind.PIN
+    every = not rule.chooses and rule.says.kind is not RuleKind.PIN
     if every or any(len(rule.numbers(catalogue, market)) for market in markets):
         return []
     what = "The item is not in the catalogue" if rule.says.kind is RuleKind.PIN else "No item matches"
@@ -99,6 +99,7 @@ def _may_meet(rule: Rule, other: Rule) -> bool:
         (one.markets, two.markets),
         (one.item_ids, two.item_ids),
         (one.categories, two.categories),
+        *([(one.weekdays, two.weekdays)] if one.time_zone == two.time_zone else []),
     )
     together = all(not mine or not theirs or not set(mine).isdisjoint(theirs) for mine, theirs in named)
     return together and rule.start < other.end and other.start < rule.end

@@ -1,15 +1,16 @@
 """What rules do to lists, as arrays by catalogue number. Many rules are folded into as few arrays as one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue.catalogue import Catalogue
 from engine.rules.rule import Rule
-from engine.rules.settings import GREATEST_FACTOR, RuleKind
+from engine.rules.settings import GREATEST_FACTOR, Per, RuleKind
 from ml.masks import Mask, first_allowed
 from ml.universe import Universe
 
@@ -18,6 +19,14 @@ MOST_ARRANGING: Final = 10  # rules SLOTS in one list, and as many AT_MOST
 MOST_PINS: Final = 10  # for one position: the first of them whose item may be listed is taken
 LEADERS: Final = 50  # boosted items that are ranked although nothing of the person names them
 _NOBODY: Final = np.zeros(0, np.uint32)
+
+
+class Bound(NamedTuple):
+    """A rule AT_MOST with the items that count; None: all. Of items with the same code there are so many."""
+
+    rule: Rule
+    about: Mask | None
+    codes: Callable[[NDArray[np.uint32]], NDArray[np.uint32]]
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +40,7 @@ class Effects:
     weights: NDArray[np.float32] | None = None  # logarithms of the factors for the odds of items
     pins: dict[int, list[Rule]] = field(default_factory=dict)  # by position, from 1
     slots: list[tuple[Rule, Mask]] = field(default_factory=list)
-    at_most: list[tuple[Rule, Mask | None]] = field(default_factory=list)
+    at_most: list[Bound] = field(default_factory=list)
     _leaders: tuple[Universe, NDArray[np.uint32]] | None = None
 
     @property
@@ -66,17 +75,17 @@ class Effects:
             self.slots.sort(key=lambda each: each[0].order)
             del self.slots[MOST_ARRANGING:]
         elif kind is RuleKind.AT_MOST:
-            every = rule.filter is None and rule.says.added_within is None
-            self.at_most.append((rule, None if every else self._mask(rule, catalogue, market)))
+            about = self._mask(rule, catalogue, market) if rule.chooses else None
+            self.at_most.append(Bound(rule, about, _codes_of(rule, catalogue)))
             self.at_most.sort(key=lambda each: each[0].order)
             del self.at_most[MOST_ARRANGING:]
         elif kind is RuleKind.INCLUDE_ONLY:
             mask, self.only = self._mask(rule, catalogue, market), True
             self.kept = mask if self.kept is None else self.kept & mask
         else:
-            self._weigh(rule, self._numbers(rule, catalogue, market))
+            self._weigh(rule, catalogue, self._numbers(rule, catalogue, market))
 
-    def _weigh(self, rule: Rule, numbers: NDArray[np.uint32]) -> None:
+    def _weigh(self, rule: Rule, catalogue: Catalogue, numbers: NDArray[np.uint32]) -> None:
         if rule.says.kind is RuleKind.EXCLUDE:
             if self.kept is None:
                 self.kept = np.ones(self.size, np.bool_)
@@ -84,7 +93,7 @@ class Effects:
             return
         if self.weights is None:
             self.weights = np.zeros(self.size, np.float32)
-        self.weights[numbers] += np.float32(np.log(rule.factor))
+        self.weights[numbers] += rule.weights(catalogue, numbers)
 
     def _numbers(self, rule: Rule, catalogue: Catalogue, market: str | None) -> NDArray[np.uint32]:
         numbers = rule.numbers(catalogue, market)
@@ -111,6 +120,23 @@ class Effects:
         if self._leaders is None or self._leaders[0] is not universe:
             self._leaders = universe, first_allowed(universe.popular_numbers, self.weights > 0, LEADERS)
         return self._leaders[1]
+
+
+def _codes_of(rule: Rule, catalogue: Catalogue) -> Callable[[NDArray[np.uint32]], NDArray[np.uint32]]:
+    """What gives items that a rule AT_MOST counts together the same code, and 0 to those that it does not count."""
+    if rule.says.attribute is not None:
+        return partial(_codes_in, catalogue.attribute(rule.says.attribute).codes)
+    return {Per.BRAND: catalogue.brands, Per.GROUP: catalogue.groups}.get(
+        rule.says.per or Per.CATEGORY, catalogue.categories
+    )
+
+
+def _codes_in(codes: NDArray[np.uint32], numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The code of each item; 0 for one that came later."""
+    found = np.zeros(len(numbers), np.uint32)
+    inside = numbers < len(codes)
+    found[inside] = codes[numbers[inside]]
+    return found
 
 
 def _order(rule: Rule) -> tuple[int, str]:

@@ -83,6 +83,8 @@ class RulesInForce:
 
     async def _fold(self, catalogue: Catalogue) -> None:
         began, before = monotonic(), self._base.effects if self._base else None
+        for key in {key for rule in self.rules for key in rule.says.attributes}:
+            await catalogue.follow(key)
         revision, found = catalogue.revision, Effects(-1, 0)
         for effects in fold(self.rules, catalogue, self.market, before):
             found = effects

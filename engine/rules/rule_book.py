@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.catalogue.catalogue import Catalogue
 from engine.rules.in_force import RulesInForce
+from engine.rules.queries import words_in
 from engine.rules.rule import Rule
 
 MOST_OF_PAGE: Final = 100  # rules of its items and categories that hold on one page
@@ -27,6 +28,8 @@ class Listed(Protocol):
     def category(self) -> str | None: ...  # noqa: D102
     @property
     def context_items(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def query(self) -> str | None: ...  # noqa: D102
 
 
 class RuleBook:
@@ -34,12 +37,12 @@ class RuleBook:
 
     def __init__(self, rules: Iterable[Rule], now: float, earlier: "RuleBook | None" = None) -> None:
         every = list(rules)
-        held = sorted((rule for rule in every if rule.start <= now < rule.end), key=lambda rule: rule.order)
-        moments = (moment for rule in every for moment in (rule.start, rule.end) if moment > now)
-        self.until: float = min(moments, default=np.inf)
+        held = sorted((rule for rule in every if rule.holds_at(now)), key=lambda rule: rule.order)
+        self.until: float = min((rule.until(now) for rule in every), default=np.inf)
         self._everywhere = list[Rule]()
         self._of_item = dict[tuple[str | None, str], list[Rule]]()
         self._of_category = dict[tuple[str | None, str], list[Rule]]()
+        self._of_word = dict[tuple[str | None, str], list[Rule]]()
         self._placements = {name for rule in held for name in rule.says.when.placements}
         for rule in held:
             when = rule.says.when
@@ -50,6 +53,9 @@ class RuleBook:
                     self._of_item.setdefault((placement, id), []).append(rule)
                 for name in when.categories if not when.item_ids else ():
                     self._of_category.setdefault((placement, name), []).append(rule)
+                searches = rule.searches if not when.item_ids and not when.categories else ()
+                for word in {max(sorted(words), key=len) for words in searches}:  # rules of few share it
+                    self._of_word.setdefault((placement, word), []).append(rule)
         known = [*(earlier._bases.values() if earlier else ()), *(earlier._pages.values() if earlier else ())]
         self._known = {each: each for each in known}
         self._bases: OrderedDict[tuple[str | None, str | None], RulesInForce] = OrderedDict()
@@ -87,9 +93,10 @@ class RuleBook:
         return known
 
     def _rules_of_page(self, where: str | None, catalogue: Catalogue, listed: Listed) -> tuple[Rule, ...]:
-        """Those of the page's items and categories."""
-        if not self._of_item and not self._of_category:
+        """Those of the page's items and categories, and of what is searched for."""
+        if not self._of_item and not self._of_category and not self._of_word:
             return ()
+        searched = words_in(listed.query) if listed.query else frozenset[str]()
         categories = {listed.category} if listed.category is not None else set[str]()
         for number in catalogue.numbers_of(listed.context_items).tolist():
             item = catalogue.item(number)
@@ -97,11 +104,11 @@ class RuleBook:
         places = (None,) if where is None else (None, where)
         lists = [self._of_item.get((place, id)) for place in places for id in listed.context_items]
         lists += [self._of_category.get((place, name)) for place in places for name in categories]
+        lists += [self._of_word.get((place, word)) for place in places for word in searched]
         found = set[Rule]()
         for rules in lists:
             for rule in islice(rules or (), MOST_READ):
-                wanted = rule.says.when.categories
-                if rule.holds_in(where, listed.market) and (not wanted or not categories.isdisjoint(wanted)):
+                if rule.holds_in(where, listed.market) and rule.holds_on(categories, searched):
                     found.add(rule)
         return tuple(sorted(found, key=lambda rule: rule.order)[:MOST_OF_PAGE])
 

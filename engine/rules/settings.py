@@ -3,6 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -20,12 +21,15 @@ from core.contract import Id
 from core.moments import read_moment
 from core.texts import LONGEST_TEXT
 from engine.placements.settings import ItemFilter, check_filter, read_document
+from engine.rules.hours import Hours, TimeZone, Weekday
+from engine.rules.queries import LONGEST_QUERY, words_in
 
-MOST_NAMES: Final = 20  # placements or markets that a rule names
+MOST_NAMES: Final = 20  # placements, markets or searches that a rule names
 MOST_PAGES: Final = 500  # items or categories of pages that a rule names
 LAST_POSITION: Final = 100  # that an item can be pinned to
 GREATEST_FACTOR: Final = 1_000.0
 LONGEST_BLOCK: Final = 100  # places that the slots of a rule are counted in
+MOST_RANGES: Final = 5  # of numbers that a rule looks at
 
 _SHAPE: Final = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
@@ -42,8 +46,20 @@ def _number(value: object) -> object:
     return value
 
 
+def _has_words(text: str) -> str:
+    if not words_in(text):
+        raise ValueError("must have a word")
+    return text
+
+
 _Whole = Annotated[int, Field(strict=True)]
-_Category = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
+_Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+_Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
+_Query = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=LONGEST_QUERY, pattern=r"^[^\x00]*$"),
+    AfterValidator(_has_words),
+]
 _Placement = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64), AfterValidator(_printable)]
 _Moment = Annotated[datetime, BeforeValidator(read_moment)]
 
@@ -65,6 +81,8 @@ class Per(StrEnum):
 
     BRAND = "BRAND"
     CATEGORY = "CATEGORY"
+    GROUP = "GROUP"
+    ATTRIBUTE = "ATTRIBUTE"
 
 
 _NEEDS: Final = {
@@ -76,7 +94,8 @@ _NEEDS: Final = {
     RuleKind.SLOTS: ("count", "of"),
     RuleKind.AT_MOST: ("count", "per"),
 }
-_OWN: Final = ("item_id", "position", "factor", "count", "of", "per")
+_OWN: Final = ("item_id", "position", "factor", "count", "of", "per", "attribute")
+_MAY: Final = dict.fromkeys((RuleKind.BOOST, RuleKind.BURY, RuleKind.AT_MOST), ("attribute",))
 
 
 class When(BaseModel):
@@ -86,12 +105,18 @@ class When(BaseModel):
     placements: tuple[_Placement, ...] = Field((), max_length=MOST_NAMES)
     markets: tuple[Id, ...] = Field((), max_length=MOST_NAMES)
     item_ids: tuple[Id, ...] = Field((), max_length=MOST_PAGES)
-    categories: tuple[_Category, ...] = Field((), max_length=MOST_PAGES)
+    categories: tuple[_Text, ...] = Field((), max_length=MOST_PAGES)
+    queries: tuple[_Query, ...] = Field((), max_length=MOST_NAMES)
     from_: _Moment | None = Field(None, alias="from")
     to: _Moment | None = None
+    weekdays: tuple[Weekday, ...] = Field((), max_length=len(Weekday))
+    hours: Hours | None = None
+    time_zone: TimeZone | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.recurs != (self.time_zone is not None):
+            raise ValueError("weekdays and hours need timeZone" if self.recurs else "timeZone needs weekdays or hours")
         if self.from_ is not None and self.to is not None and self.from_ >= self.to:
             raise ValueError("never holds: from is not before to")
         return self
@@ -101,6 +126,33 @@ class When(BaseModel):
         """From when, and until before when."""
         return self.from_, self.to
 
+    @property
+    def recurs(self) -> bool:
+        """Whether it holds on some days or in some hours only."""
+        return bool(self.weekdays) or self.hours is not None
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The time zone of its days and hours."""
+        return None if self.time_zone is None else ZoneInfo(self.time_zone)
+
+
+class Range(BaseModel):
+    """Numbers of an attribute, both ends included."""
+
+    model_config = _SHAPE
+    attribute: _Text
+    min: _Number | None = None
+    max: _Number | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("needs min or max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("has no number in it: min is greater than max")
+        return self
+
 
 class RuleSettings(BaseModel):
     """One rule."""
@@ -108,15 +160,15 @@ class RuleSettings(BaseModel):
     model_config = _SHAPE
     kind: RuleKind
     filter: ItemFilter | None = None
+    ranges: tuple[Range, ...] = Field((), max_length=MOST_RANGES)
     added_within: _Whole | None = Field(None, ge=1, le=365)  # days
     item_id: Id | None = None
     position: _Whole | None = Field(None, ge=1, le=LAST_POSITION)
-    factor: Annotated[float, BeforeValidator(_number)] | None = Field(
-        None, ge=1, le=GREATEST_FACTOR, allow_inf_nan=False
-    )
+    factor: _Number | None = Field(None, ge=1, le=GREATEST_FACTOR)
     count: _Whole | None = Field(None, ge=1, le=LONGEST_BLOCK)
     of: _Whole | None = Field(None, ge=1, le=LONGEST_BLOCK)
     per: Per | None = None
+    attribute: _Text | None = None
     when: When = When()
     priority: _Whole = Field(0, ge=-1_000, le=1_000)
 
@@ -130,16 +182,25 @@ class RuleSettings(BaseModel):
         needed, given = _NEEDS[self.kind], [name for name in _OWN if getattr(self, name) is not None]
         if missing := [name for name in needed if name not in given]:
             raise ValueError(f"{self.kind} needs {' and '.join(map(to_camel, missing))}")
-        if extra := [name for name in given if name not in needed]:
+        if extra := [name for name in given if name not in (*needed, *_MAY.get(self.kind, ()))]:
             raise ValueError(f"{self.kind} has no {' and no '.join(map(to_camel, extra))}")
-        chosen = self.filter not in (None, ItemFilter()) or self.added_within is not None
+        chosen = self.filter not in (None, ItemFilter()) or self.added_within is not None or bool(self.ranges)
         if self.kind is RuleKind.PIN and (chosen or self.filter is not None):
-            raise ValueError("PIN names one item: it has no filter and no addedWithin")
-        if self.kind not in (RuleKind.PIN, RuleKind.AT_MOST) and not chosen:
-            raise ValueError(f"{self.kind} needs filter or addedWithin; an empty filter is none")
+            raise ValueError("PIN names one item: it has no filter, no ranges and no addedWithin")
+        scales = self.kind in (RuleKind.BOOST, RuleKind.BURY) and self.attribute is not None
+        if self.kind not in (RuleKind.PIN, RuleKind.AT_MOST) and not chosen and not scales:
+            raise ValueError(f"{self.kind} needs filter, ranges or addedWithin; an empty filter is none")
+        if self.kind is RuleKind.AT_MOST and (self.per is Per.ATTRIBUTE) != (self.attribute is not None):
+            raise ValueError("AT_MOST has attribute where per is ATTRIBUTE, and only there")
         if self.kind is RuleKind.SLOTS and (self.count or 0) > (self.of or 0):
             raise ValueError("SLOTS has a count that is greater than of")
         return self
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """The attributes that it reads, beside those of its filter."""
+        named = {each.attribute for each in self.ranges}
+        return frozenset(named if self.attribute is None else named | {self.attribute})
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored: what differs from the defaults."""

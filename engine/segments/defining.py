@@ -1,30 +1,19 @@
-"""Checks the definition of a segment, and saves it."""
+"""Adds, changes and deletes segments; their members are found soon after."""
 
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel
+
+from core.contract import check_reason
 from core.errors import InvalidInput
 from db.postgres import Connection
-from db.segments import Segment, save_segment
-from ml.hazard.forecasts import LONGEST
-from ml.rfm import SEGMENTS
-from ml.segments import Chance, Conditions, Span
+from db.segments import Segment, change_segment, change_segments, delete_segment
+from db.versioned_settings import Difference
+from engine.segments.settings import read_segment
 
-LONGEST_NAME: Final = 100  # characters
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_SPANS: Final = ("recency", "orders", "spent")
-_LARGEST: Final = 1e12
-WITHIN: Final = {"churn": 90, "next_purchase": 30}  # conditions on forecasts, and the days that they look ahead
-
-
-async def define_segment(connection: Connection, id: str, name: str, wanted: Conditions, changed_by: str) -> Segment:
-    """Save a segment; its members are found within a minute. Raises InvalidInput, naming what is wrong."""
-    check_segment_id(id)
-    if not 0 < len(name.strip()) <= LONGEST_NAME or not name.isprintable():
-        raise InvalidInput(f"name must have 1 to {LONGEST_NAME} printable characters.", "name")
-    _check(wanted)
-    return await save_segment(connection, id, name, wanted.as_json(), changed_by)
 
 
 def check_segment_id(id: str) -> str:
@@ -39,60 +28,88 @@ def is_segment_id(id: str) -> bool:
     return _ID.fullmatch(id) is not None
 
 
-def read_conditions(document: object) -> Conditions:
-    """The conditions in a JSON document such as {"rfm": ["LOYAL"], "orders": {"min": 2}}. Raises InvalidInput."""
-    if not isinstance(document, Mapping) or not document.keys() <= {"rfm", *_SPANS, *WITHIN}:
-        raise InvalidInput(f"where takes these conditions: rfm, {', '.join((*_SPANS, *WITHIN))}.", "where")
-    rfm = document.get("rfm", [])
-    if not isinstance(rfm, list) or not all(isinstance(name, str) for name in rfm):
-        raise InvalidInput("where.rfm is a list of names.", "where.rfm")
-    given: dict[str, Any] = {name: _span(name, document[name]) for name in _SPANS if name in document}
-    given |= {name: _chance(name, document[name]) for name in WITHIN if name in document}
-    wanted = Conditions(tuple(rfm), **given)
-    _check(wanted)
-    return wanted
+def checked(id: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as they are stored: without a name, the id is it. Raises WrongSettings, naming every wrong field."""
+    return read_segment({**settings, "name": id if settings.get("name") is None else settings["name"]}).as_json()
 
 
-def _span(name: str, given: object) -> Span:
-    if not isinstance(given, Mapping) or not given.keys() <= {"min", "max"}:
-        raise InvalidInput(f'where.{name} is as {{"min": 1, "max": 2}}, or one of both.', f"where.{name}")
-    values: dict[str, Any] = dict(given)
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.values()):
-        raise InvalidInput(f"where.{name} takes numbers.", f"where.{name}")
-    return Span(**values)
+def patched(id: str, before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """After changes: what is left out stays, null clears it; each condition by itself. Raises WrongSettings."""
+    where = {}
+    if changes.get("where", before) is not None:
+        where = {**{to_camel(name): value for name, value in before["where"].items()}, **changes.get("where", {})}
+    return checked(id, {**before, **changes, "where": where})
 
 
-def _chance(name: str, given: object) -> Chance:
-    if not isinstance(given, Mapping) or not given.keys() <= {"within", "min", "max"}:
-        raise InvalidInput(f'where.{name} is as {{"within": 90, "min": 0.5}}; within is in days.', f"where.{name}")
-    within = given.get("within", WITHIN[name])
-    if not isinstance(within, int) or isinstance(within, bool):
-        raise InvalidInput(f"where.{name}.within is a whole number of days.", f"where.{name}.within")
-    return Chance(within, _span(name, {bound: given[bound] for bound in ("min", "max") if bound in given}))
+async def create_segment(
+    connection: Connection, id: str, settings: Mapping[str, Any], changed_by: str, reason: str | None = None
+) -> Segment:
+    """A new segment. Raises InvalidInput: WrongSettings, or for an id that another one has."""
+
+    def new(before: dict[str, Any] | None) -> dict[str, Any]:
+        if before is not None:
+            raise InvalidInput(f"There is a segment {id!r} already.", "id")
+        return wanted
+
+    wanted = checked(check_segment_id(id), settings)
+    made = await change_segment(connection, id, new, changed_by, _checked_reason(reason))
+    assert made is not None
+    return made
 
 
-def _check(wanted: Conditions) -> None:
-    if wanted == Conditions():
-        raise InvalidInput("where needs a condition: without one, everybody would belong to the segment.", "where")
-    unknown = [name for name in wanted.rfm if name not in SEGMENTS]
-    if unknown or len(set(wanted.rfm)) < len(wanted.rfm):
-        raise InvalidInput(f"where.rfm names each of these once: {', '.join(SEGMENTS)}.", "where.rfm")
-    for name in _SPANS:
-        _check_span(name, getattr(wanted, name), _LARGEST)
-    for name in WITHIN:
-        chance: Chance | None = getattr(wanted, name)
-        if chance is None:
-            continue
-        if chance.span == Span():
-            raise InvalidInput(f"where.{name} needs min or max, a probability.", f"where.{name}")
-        if not 1 <= chance.within <= LONGEST:
-            raise InvalidInput(f"where.{name} looks ahead 1 to {LONGEST} days.", f"where.{name}.within")
-        _check_span(name, chance.span, 1)
+async def update_segment(
+    connection: Connection,
+    id: str,
+    changes: Mapping[str, Any],
+    changed_by: str,
+    reason: str | None = None,
+    *,
+    expected: int | None = None,
+) -> Segment:
+    """The segment after changes of its settings, as `patched` says.
+
+    Raises InvalidInput: WrongSettings, SettingsChanged where `expected` is not the newest version, and where there is
+    no such segment.
+    """
+
+    def change(before: dict[str, Any] | None) -> dict[str, Any]:
+        if before is None:
+            raise InvalidInput(f"There is no segment {id!r}.", "id")
+        return patched(id, before, changes)
+
+    changed = await change_segment(
+        connection, check_segment_id(id), change, changed_by, _checked_reason(reason), expected=expected
+    )
+    assert changed is not None
+    return changed
 
 
-def _check_span(name: str, span: Span, largest: float) -> None:
-    low, high = span
-    if not all(value is None or 0 <= value <= largest for value in (low, high)):
-        raise InvalidInput(f"where.{name} takes numbers from 0 to {largest:.0f}.", f"where.{name}")
-    if low is not None and high is not None and low > high:
-        raise InvalidInput(f"where.{name}: min is above max.", f"where.{name}")
+async def replace_segment(
+    connection: Connection, id: str, settings: Mapping[str, Any], changed_by: str, reason: str | None = None
+) -> Segment:
+    """The segment with these settings alone, whether or not it was there. Raises InvalidInput: WrongSettings."""
+    wanted = checked(check_segment_id(id), settings)
+    saved = await change_segment(connection, id, lambda _: wanted, changed_by, _checked_reason(reason))
+    assert saved is not None
+    return saved
+
+
+async def replace_segments(
+    connection: Connection, segments: Mapping[str, Mapping[str, Any]], changed_by: str, reason: str | None = None
+) -> list[Difference]:
+    """Give segments by id these settings alone, all or none; what that changes. Raises InvalidInput."""
+    wanted = {check_segment_id(id): checked(id, settings) for id, settings in segments.items()}
+    return await change_segments(connection, wanted, changed_by, _checked_reason(reason))
+
+
+async def remove_segment(
+    connection: Connection, id: str, changed_by: str, reason: str | None = None, *, expected: int | None = None
+) -> bool:
+    """Delete a segment with its members; its versions stay. Whether it was there. Raises InvalidInput."""
+    return await delete_segment(
+        connection, check_segment_id(id), changed_by, _checked_reason(reason), expected=expected
+    )
+
+
+def _checked_reason(reason: str | None) -> str | None:
+    return None if reason is None else check_reason(reason)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
+from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,20 +12,21 @@ import structlog
 from numpy.typing import NDArray
 
 from core import clock
-from core.errors import StoreUnavailable
+from core.errors import InvalidInput, StoreUnavailable
 from db.postgres import Pool
 from db.purchases import purchase_log
-from db.segments import claim_due_segments, write_snapshot
+from db.segment_figures import Figures, FiguresMade, users_where, write_figures
+from db.segments import ERASURE_TAKES, claim_due_segments, list_segments, write_snapshot
 from db.serving import FORECAST_SLOT, current_serving
 from engine.models.training import as_log
+from engine.segments.settings import Where, read_segment
 from ml.bundle import Bundle, BundleRefused
-from ml.hazard.examples import Floats
-from ml.hazard.forecasts import no_order
+from ml.hazard.forecasts import log_quiet
 from ml.hazard.methods import logits_of
 from ml.hazard.model import ForecastModel
 from ml.log import Log
-from ml.rfm import quintiles
-from ml.segments import Conditions, Customers, NoOrder, customers, members
+from ml.rfm import DAY, SEGMENTS, quintiles
+from ml.segments import Customers, customers, rfm_segments
 
 log = structlog.get_logger()
 
@@ -48,22 +50,16 @@ async def refresh_segments(pool: Pool, bundles: Path) -> Refreshed:
     due = await claim_due_segments(pool)
     if not due:
         return Refreshed(0, 0)
+    wanted = {id: where for id, definition in due.items() if (where := _conditions(id, definition))}
     read_at = clock.now()
-    log_now = as_log(await purchase_log(pool, read_at, browsed=0), {})
-    edges = await _serving_edges(pool, bundles)
-    as_of = int(clock.now().timestamp())
-    who = await asyncio.to_thread(customers, log_now, as_of)
-    edges = quintiles(who.rfm) if edges is None else edges
-    wanted = {id: conditions for id, definition in due.items() if (conditions := _conditions(id, definition))}
-    needed = any(conditions.need_forecast for conditions in wanted.values())
-    foretold = await _no_order(pool, bundles, log_now, who, as_of) if needed else None
+    made = await _write_figures(pool, bundles, read_at)
     count, failed = 0, len(due) - len(wanted)
-    for id, conditions in wanted.items():
-        if conditions.need_forecast and foretold is None:
+    for id, where in wanted.items():
+        if where.need_forecast and not made.forecast:
             log.warning("segment_without_forecast", segment=id)
             continue
         try:
-            found = await asyncio.to_thread(members, who, conditions, edges, foretold)
+            found = await users_where(pool, where.as_json(), made.as_of)
             if await write_snapshot(pool, id, due[id], found, read_at):
                 log.info("segment_refreshed", segment=id, members=len(found))
             count += 1
@@ -75,30 +71,62 @@ async def refresh_segments(pool: Pool, bundles: Path) -> Refreshed:
     return Refreshed(count, failed)
 
 
-def _conditions(id: str, definition: Mapping[str, Any]) -> Conditions | None:
+def _conditions(id: str, definition: Mapping[str, Any]) -> Where | None:
     """What a stored definition asks for; None for one that cannot be read, such as that of a later release."""
     try:
-        return Conditions.read(definition)
-    except (LookupError, TypeError, ValueError) as error:
+        return read_segment({"name": id, "where": definition}).where
+    except InvalidInput as error:
         log.exception("segment_not_refreshed", segment=id, error=type(error).__name__)
         return None
 
 
-async def _no_order(pool: Pool, bundles: Path, purchases: Log, who: Customers, as_of: int) -> NoOrder | None:
+async def _write_figures(pool: Pool, bundles: Path, read_at: datetime) -> FiguresMade:
+    """Find the figures of all users as of now; those of forecasts if a segment, due or not, needs them."""
+    log_now = as_log(await purchase_log(pool, read_at, browsed=0), {})
+    edges = await _serving_edges(pool, bundles)
+    as_of = int(clock.now().timestamp())
+    who = await asyncio.to_thread(customers, log_now, as_of)
+    edges = quintiles(who.rfm) if edges is None else edges
+    conditions = [_conditions(each.id, each.definition) for each in await list_segments(pool)]
+    needed = any(each is not None and each.need_forecast for each in conditions)
+    quiet = await _quiet(pool, bundles, log_now, who, as_of) if needed else None
+    made = FiguresMade(datetime.fromtimestamp(as_of, UTC), forecast=quiet is not None)
+    figures = await asyncio.to_thread(_figures, who, rfm_segments(who, edges), quiet, as_of)
+    await write_figures(pool, figures, made, read_at - ERASURE_TAKES)
+    return made
+
+
+def _figures(
+    who: Customers, segments: NDArray[np.intp], quiet: NDArray[np.float64] | None, as_of: int
+) -> list[Figures]:
+    return [
+        Figures(id, datetime.fromtimestamp(as_of - recency * DAY, UTC), int(orders), int(cents), SEGMENTS[segment], row)
+        for id, recency, orders, cents, segment, row in zip(
+            who.ids.tolist(),
+            who.recency.tolist(),
+            who.orders.tolist(),
+            who.cents.tolist(),
+            segments.tolist(),
+            repeat(None) if quiet is None else quiet.tolist(),
+            strict=False,
+        )
+    ]
+
+
+async def _quiet(pool: Pool, bundles: Path, purchases: Log, who: Customers, as_of: int) -> NDArray[np.float64] | None:
     """What the forecast that serves says of the customers, as `User.churn` does; None where none can be read here."""
     serving = await current_serving(pool, FORECAST_SLOT)
     if serving is None:
         return None
 
-    def logits() -> Floats:
-        return logits_of(ForecastModel.open(bundles / serving.bundle), purchases, who.people, as_of)
+    def read() -> NDArray[np.float64]:
+        return log_quiet(logits_of(ForecastModel.open(bundles / serving.bundle), purchases, who.people, as_of))
 
     try:
-        found = await asyncio.to_thread(logits)
+        return await asyncio.to_thread(read)
     except Exception as error:  # whatever is wrong with that folder, segments without a forecast do not need it
         log.warning("forecast_not_read", bundle=serving.bundle, error=type(error).__name__)
         return None
-    return partial(no_order, found)
 
 
 async def _serving_edges(pool: Pool, bundles: Path) -> NDArray[np.float64] | None:

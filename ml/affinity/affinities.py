@@ -1,6 +1,7 @@
 """What a person likes by key, such as category or brand, from the probabilities of single items."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,13 @@ from numpy.typing import NDArray
 
 from ml.affinity.ranking import Scored
 from ml.state import State, decayed
+
+
+class Dimension(StrEnum):
+    """What an affinity is about."""
+
+    CATEGORY = "CATEGORY"
+    BRAND = "BRAND"
 
 
 class KeyAffinity(NamedTuple):

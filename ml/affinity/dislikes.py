@@ -30,9 +30,12 @@ class Dislikes:
 
 
 def dislikes(universe: Universe | None, state: State) -> Dislikes:
-    """The dislikes of a person; without a universe no neighbours are known. Of several, the nearest counts."""
+    """The dislikes of a person; without a universe no neighbours are known. Of several, the nearest counts.
+
+    Of a person who did nothing, or whose behaviour does not count, hidden items say nothing of others.
+    """
     hidden = state.disliked
-    if universe is None or not len(hidden):
+    if universe is None or not len(hidden) or not len(state.recent):
         return Dislikes(hidden, np.empty(0, np.uint32), np.empty(0, np.float32))
     rows = universe.rows(hidden)
     closeness = universe.near_score[rows]

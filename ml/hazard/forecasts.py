@@ -22,6 +22,15 @@ def no_order(logits: NDArray[np.floating], days: float) -> Floats:
     return quiet
 
 
+def log_quiet(logits: NDArray[np.floating]) -> Floats:
+    """(people, WEEKS + 2) logarithms of the probability of no order within 0, 1, 2, ... weeks.
+
+    Between two weeks they are on a line, and later weeks are like the last one.
+    """
+    weekly = -np.logaddexp(0, logits.astype(np.float64))
+    return np.concatenate([np.zeros((len(logits), 1)), np.cumsum(weekly, axis=1)], axis=1)
+
+
 def expected_days(logits: NDArray[np.floating], within: float) -> Floats:
     """(people,) the mean days to the next order of those who order within that time."""
     ends = np.append(np.arange(7, within, 7), within)

@@ -27,15 +27,17 @@ from api.oauth.people import guesses as password_guesses
 from api.oauth.tokens import verifier
 from api.routes import bulk
 from bus import webhook
-from core import addresses, amounts, events, events_v1, rates, texts, uploads
+from core import addresses, amounts, choices, events, events_v1, rates, texts, uploads
 from core.settings import Gateway, Ingest, Rates, Tokens
 from db import authorizations, automatic_documents, client_audit, purges, sessions, signing_keys
 from db import documents as trusted_documents
 from db import placements as stored_placements
 from db import rules as stored_rules
+from db import segments as stored_segments
 from engine import outcomes, scopes
 from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
+from engine.explaining import rule_effects
 from engine.intake import ingest
 from engine.jobs import feed
 from engine.placements import placement as placed
@@ -43,8 +45,10 @@ from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
 from engine.recommending import page_slots, pages
 from engine.recommending import recommendations as lists
-from engine.rules import rule_book
+from engine.rules import queries, rule_book
 from engine.rules import settings as rule_settings
+from engine.segments import settings as segment_settings
+from ml.hazard import forecasts
 
 
 def longest(kind: Any) -> int:
@@ -75,17 +79,29 @@ ENFORCED = {
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
     "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),
-    "placements, or markets, that a rule names": (rule_settings.MOST_NAMES, ""),
+    "placements, markets or searches that a rule names": (rule_settings.MOST_NAMES, ""),
+    "`ranges` of a rule": (rule_settings.MOST_RANGES, ""),
+    "`query` of a context, and a search that a rule names": (queries.LONGEST_QUERY, " characters"),
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),
     "position of a pin": (rule_settings.LAST_POSITION, ""),
-    "rules of the items and categories of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
+    "rules of the items, categories and search of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
+    "rules that `explain` names": (rule_effects.MOST_TOLD, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
+    "items that a person hides": (choices.MOST_ITEMS, ""),
+    "categories that a person hides": (choices.MOST_CATEGORIES, ""),
+    "a category that a person hides": (choices.LONGEST_CATEGORY, " characters"),
     "filters in a filter, itself counted": (filter_documents.MAX_FILTERS, ""),
     "filters inside each other, the outermost counted": (filter_documents.MAX_DEPTH, ""),
     "values in a filter, all levels together": (filter_documents.MAX_VALUES, ""),
     "`events` of a reason": (context.MAX_EVENTS, ""),
     "a title inside the text of a reason": (reasons.LONGEST_TITLE, " characters"),
     "a shop's own text of a reason": (reasons.LONGEST_TEXT, " characters"),
+    "segments": (stored_segments.MOST_SEGMENTS, ""),
+    "conditions of a segment, all levels together": (segment_settings.MOST_CONDITIONS, ""),
+    "conditions of a segment inside each other, the outermost counted": (segment_settings.MOST_LEVELS, ""),
+    "conditions on events and affinities, all levels together": (segment_settings.MOST_COUNTS, ""),
+    "values of a trait, categories or brands of a condition": (segment_settings.MOST_VALUES, ""),
+    "days that a condition on forecasts or events looks ahead or back": (forecasts.LONGEST, ""),
     "a document": (parsing.MAX_BYTES, " bytes"),
     "tokens": (parsing.MAX_TOKENS, ""),
     "brackets inside each other": (parsing.MAX_NESTING, ""),
@@ -193,4 +209,4 @@ def test_the_page_of_limits_says_what_the_code_enforces() -> None:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     said = dict(row for row in rows if row != ("what", "at most"))
     assert said == {what: f"{most:,}{unit}" for what, (most, unit) in ENFORCED.items()}
-    assert len(rows) == len(said) + 8, "no row is there twice"
+    assert len(rows) == len(said) + 9, "no row is there twice"

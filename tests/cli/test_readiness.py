@@ -11,7 +11,7 @@ async def test_an_empty_shop_is_told_what_is_missing(pool: Pool, database: str) 
     shown = await asyncio.to_thread(invoke, "readiness")
     assert shown.exit_code == 0, shown.output
     assert "0 purchases are stored." in shown.output
-    assert "recommendations: not enough. 0 of 1 purchases that name an item of the catalogue." in shown.output
+    assert "recommendations: not enough.\n  - 0 of 1 purchases that name an item of the catalogue\n" in shown.output
     assert "Meanwhile: what most people bought lately" in shown.output
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from db.postgres import Pool
+from db.rules import RULES
 from tests.commands import invoke, run_penchant
 from tests.running import without_settings
 
@@ -38,7 +39,26 @@ async def test_a_file_is_compared_applied_changed_and_a_rule_removed(pool: Pool,
     assert "(removed)" in await run("remove", "own-brand")
     assert "never was a rule" in await run("remove", "unheard", code=1)
     assert [each["version"] for each in json.loads(await run("history", "own-brand", "--json"))] == [3, 2, 1]
-    assert (await run("list")).startswith("new-arrivals  version 1")
+    assert "\nnew-arrivals  version 1" in await run("list")
+
+
+async def test_a_file_of_very_many_rules_is_saved_as_a_whole_or_not_at_all(
+    pool: Pool, database: str, tmp_path: Path
+) -> None:
+    file, wrong = tmp_path / "rules.toml", '["rule 1234"]\nkind = "BOOST"\nfactor = 2\n'
+    rules = [f'["rule {at}"]\nkind = "PIN"\nitemId = "i{at}"\nposition = 1\n' for at in range(2_000)]
+    file.write_text("".join([*rules[:1_234], wrong, *rules[1_235:]]), encoding="utf-8")
+    refused = await asyncio.to_thread(invoke, "rules", "apply", str(file))
+    assert refused.exit_code == 2 and "[rule 1234]: BOOST needs filter, ranges or addedWithin" in refused.stderr
+    assert await RULES.newest_change(pool) == 0
+    file.write_text("".join(rules), encoding="utf-8")
+    applied = await asyncio.to_thread(invoke, "rules", "apply", str(file), "--json")
+    assert [each["id"] for each in json.loads(applied.output)] == [f"rule {at}" for at in range(2_000)]
+    moments = "SELECT count(DISTINCT changed_at) AS times, count(*) AS versions FROM rules"
+    assert tuple(await pool.fetchrow(moments)) == (1, 2_000)
+    file.write_text(rules[7].replace("position = 1", "position = 2") + rules[8], encoding="utf-8")
+    assert "rule 7  version 2" in (await asyncio.to_thread(invoke, "rules", "apply", str(file))).output
+    assert tuple(await pool.fetchrow(moments)) == (2, 2_001)
 
 
 def test_a_wrong_file_is_refused_before_anything_is_connected(tmp_path: Path) -> None:

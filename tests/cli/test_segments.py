@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,36 @@ async def test_a_segment_from_its_definition_to_its_members(purchases: None, poo
     assert "There is no segment" in await run("delete", "again", code=1)
 
 
+async def test_a_file_is_compared_applied_and_its_history_shown(pool: Pool, database: str, tmp_path: Path) -> None:
+    file = tmp_path / "segments.toml"
+    file.write_text(
+        '[lapsing]\nname = "May not come back"\nwhere.rfm = ["AT_RISK"]\nwhere.spent = { min = 100.5 }\n'
+        "[again]\nwhere.nextPurchase = { min = 0.5 }\n"
+    )
+
+    async def run(*words: str, code: int = 0) -> str:
+        done = await asyncio.to_thread(invoke, "segments", *words)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    shown = await run("diff", str(file))
+    assert '+   where = {"rfm":["AT_RISK"],"spent":{"min":100.5}}' in shown
+    assert await pool.fetchval("SELECT count(*) FROM segments") == 0
+    assert "lapsing  version 1" in await run("apply", str(file), "--reason", "a mailing")
+    assert "Nothing changes" in await run("apply", str(file))
+    assert "a mailing" in await run("show", "lapsing")
+    found = await pool.fetchrow("SELECT name, definition FROM segments WHERE id = 'again'")
+    assert tuple(found) == ("again", {"next_purchase": {"within": 30, "min": 0.5}})
+    await run("remove", "lapsing", "--reason", "done")
+    assert [line.split("  ")[1] for line in (await run("history", "lapsing")).splitlines()] == [
+        "version 2",
+        "version 1",
+    ]
+    assert "There never was" in await run("history", "none", code=1)
+    file.write_text('[lapsing]\nwhere.orders = { min = "2" }\n')
+    assert "[lapsing]: where.orders.min must be a number" in await run("apply", str(file), code=2)
+
+
 def test_a_wrong_condition_is_said_before_anything_is_connected() -> None:
     ended = run_penchant("segments", "save", "all", "--where", '{"churn": {"min": 2}}', environment=without_settings())
-    assert (ended.returncode, ended.stderr) == (1, "penchant: where.churn takes numbers from 0 to 1.\n")
+    assert (ended.returncode, ended.stderr) == (1, "penchant: where.churn.min must be at most 1\n")

@@ -32,9 +32,10 @@ async def test_only_the_requests_of_a_person_are_found_and_anonymized_in_every_t
         ("dead event", "sent twice", "shop for anna"),
         ("cancelled job", "nightly", "shop for anna"),
         ("segment", "Spring", "shop for anna"),
+        ("version of a segment", "", "shop for anna"),
         ("placement", "quieter", "shop for anna"),
     }
-    assert await anonymize_requests(pool, ["anna", "nobody"]) == 6
+    assert await anonymize_requests(pool, ["anna", "nobody"]) == 7
     assert await requests_of(pool, ["anna"]) == []
     assert len(await requests_of(pool, ["bert"])) == 1
     cancelled, segment = await job_by_id(pool, job.id), await segment_by_id(pool, "s")

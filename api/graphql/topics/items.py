@@ -22,8 +22,9 @@ from core.contract import check_id
 from core.errors import InvalidInput
 from core.uploads import Offer
 from db import items as stored
-from engine.catalogue.catalogue import Catalogue, attribute_texts
+from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.offers import is_available, offer_in
+from engine.catalogue.packing import attribute_texts
 from engine.cursors import read_cursor, write_cursor
 
 MAX_IDS = 500

@@ -189,6 +189,6 @@ def _merged(page: RecommendationContext | None, own: RecommendationContext | Non
     """The context of a slot: its own, and what it leaves out from the page's."""
     if page is None or own is None:
         return own or page
-    names = ("item_ids", "cart_item_ids", "recent_item_ids", "category", "market", "session_id")
+    names = ("item_ids", "cart_item_ids", "recent_item_ids", "category", "market", "session_id", "query")
     found = {name: getattr(page if getattr(own, name) is None else own, name) for name in names}
     return RecommendationContext(**found, personalize=page.personalize is not False and own.personalize is not False)

@@ -13,6 +13,7 @@ from api.graphql.planning.pure import pure
 from api.graphql.topics.events import Event, history
 from api.graphql.topics.forecasts import CHURN, NEXT_PURCHASE, ChurnForecast, PurchaseForecast
 from api.graphql.topics.insight.affinities import AFFINITIES, Affinity
+from api.graphql.topics.insight.hidden import HIDDEN, PAUSED, HiddenChoices
 from api.graphql.topics.pages import PAGE, PageSlot
 from api.graphql.topics.recommendations import ListArgument, RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
@@ -182,6 +183,9 @@ class User(Node):
         )
 
     affinities: list[Affinity] | None = AFFINITIES
+
+    hidden: HiddenChoices | None = HIDDEN
+    paused: bool | None = PAUSED
 
     history: Connection[Event] | None = strawberry.field(
         resolver=history, permission_classes=[Private], description="The events of this person, newest first."

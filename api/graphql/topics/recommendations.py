@@ -26,6 +26,7 @@ from engine.placements.settings import ListKind
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
+from engine.rules.queries import LONGEST_QUERY
 from engine.rules.rule_book import RuleBook
 
 strawberry.enum(
@@ -34,7 +35,8 @@ strawberry.enum(
     " person, so the list is the popular one. NO_MODEL: no trained model serves yet. OLD_MODEL: the model"
     " was trained by a release that did not learn this list: train again. NO_CACHE: events of the last moments may be"
     " missing. NO_HISTORY: the person's history could not be read. STORE_FULL: the database takes no new data, so"
-    " events wait to be stored.",
+    " events wait to be stored. PAUSED: the person paused personal lists (`pausePersonalization`), so the list is that"
+    " of an unknown person.",
 )
 
 
@@ -171,6 +173,11 @@ class RecommendationContext:
         " the running visit, for up to 24 hours. Events of other sessions, and of other people, do not. Null: the"
         " newest events say which visit runs, and it ends after a pause of 30 minutes.",
     )
+    query: str | None = strawberry.field(
+        default=None,
+        description=f"What the person searches for, at most {LONGEST_QUERY} characters. Only rules of the shop look at"
+        " it: it does not search.",
+    )
     personalize: bool | None = strawberry.field(
         default=True,
         description="False: the list does not use anything that is stored about the person, for people who object to"
@@ -246,6 +253,7 @@ def list_request(
         personalize=where.personalize is not False,
         shelf=shelf,
         placement=placed,
+        query=_query(where.query),
         asked=kind,
     )
 
@@ -259,6 +267,13 @@ def with_rules(gateway: Gateway, placement: str, request: ListRequest, book: Rul
 def _session(id: str | None) -> int:
     """The hash of a session as the person's state has it. Raises InvalidInput for an id that no event can have."""
     return 0 if id is None else order_of(check_id(id, "context.sessionId"))
+
+
+def _query(text: str | None) -> str | None:
+    """The search itself. Raises InvalidInput for one that is too long."""
+    if text is not None and len(text) > LONGEST_QUERY:
+        raise InvalidInput(f"context.query may have at most {LONGEST_QUERY} characters.", field="context.query")
+    return text
 
 
 def _market(market: str | None, of_context: str | None) -> str | None:

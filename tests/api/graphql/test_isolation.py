@@ -30,12 +30,14 @@ from workers.process import Connections
 ABOUT = (
     "id nodeId anonymous known traits rfm { frequency } churn { band } nextPurchase { probability }"
     " nextPurchase { items { nodes { id } } } affinities { key } history { nodes { id } }"
+    " hidden { itemIds categories } paused"
     " recommendations { nodes { id } }"
     ' page(requests: [{key: "k", placement: "p"}]) { recommendations { nodes { id } } }'
 )
 PERSONS_TOKEN = "events:write orders:write profiles:read recommendations:read"
 RESULTS = "{ accepted results { outcome code field message } }"
 JOINED = "{ user { id } userErrors { code field message } }"
+CHOSEN = "{ user { id } userErrors { code field } }"
 THERE, ABSENT = "bert", "nobody"
 OTHERS = {  # every argument or input field that can name a person: what to ask about $id, and the code of the answer
     "Query.user(id)": [
@@ -78,6 +80,16 @@ OTHERS = {  # every argument or input field that can name a person: what to ask 
     "Query.previewRules(userIds)": [
         ("FORBIDDEN", 'previewRules(placement: "home", userIds: [$id], rules: []) { userId after { nodes { id } } }'),
     ],
+    **{
+        f"Mutation.{choice}(userId)": [("NOT_YOURS", f"{choice}({argument}, userId: $id) {CHOSEN}")]
+        for choice, argument in (
+            ("hideItem", 'itemId: "milk"'),
+            ("showItem", 'itemId: "milk"'),
+            ("hideCategory", 'category: "dairy"'),
+            ("showCategory", 'category: "dairy"'),
+            ("pausePersonalization", "paused: true"),
+        )
+    },
     "Mutation.eraseUser(id)": [("FORBIDDEN", "eraseUser(id: $id) { erasure { id } userErrors { code } }")],
     "Mutation.exportUser(id)": [("FORBIDDEN", "exportUser(id: $id) { export { profile } userErrors { code } }")],
 }
@@ -95,12 +107,13 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "RecommendationContext.itemIds",
     "RecommendationContext.cartItemIds", "RecommendationContext.recentItemIds", "RecommendationContext.market",
     "RecommendationContext.sessionId",
+    "Mutation.hideItem(itemId)", "Mutation.showItem(itemId)",
     "Mutation.removeItems(ids)", "Mutation.promoteModel(id)", "Mutation.cancelJob(id)",
     "Mutation.replayDeadEvents(ids)",
     "Mutation.discardDeadEvents(ids)", "EventInput.id", "EventInput.itemId", "EventInput.itemIds",
     "EventInput.orderId", "EventInput.impressionId", "EventInput.sessionId", "ItemInput.id", "ItemInput.groupId",
     "ItemInput.market", "RequestListsInput.market", "OfferInput.market", "Query.client(id)",
-    "Query.segment(id)", "Mutation.deleteSegment(id)", "SegmentInput.id",
+    "Query.segment(id)", "Mutation.deleteSegment(id)", "Mutation.updateSegment(id)", "SegmentInput.id",
     "Query.placement(id)", "Query.previewPlacement(id)", "Query.previewPlacement(market)", "PlacementInput.id",
     "Mutation.removePlacement(id)", "PriceBandInput.market", "Query.rule(id)", "Query.previewRules(market)",
     "Query.previewRules(removed)", "Mutation.removeRule(id)", "RuleInput.id", "RuleInput.itemId",

@@ -26,6 +26,7 @@ AS_REACHED = {
     "CancelJobPayload": "job userErrors",
     "Affinity": "key share score probability basis",
     "ChangeClientPayload": "client userErrors",
+    "ChoicePayload": "user userErrors",
     "ChurnDriver": "side contribution text",
     "ChurnForecast": "probability band drivers asOf modelVersion degraded",
     "Client": (
@@ -53,10 +54,12 @@ AS_REACHED = {
     "PlacementEdge": "cursor node",
     "PlacementPreview": "userId before after",
     "Rule": (
-        "id version removed kind filter addedWithin itemId position factor count of per when priority changedAt"
-        " changedBy reason"
+        "id version removed kind filter ranges addedWithin itemId position factor count of per attribute when priority"
+        " changedAt changedBy reason"
     ),
-    "RuleCondition": "placements markets itemIds categories from to",
+    "RuleCondition": "placements markets itemIds categories queries from to weekdays hours timeZone",
+    "RuleHours": "from to",
+    "RuleRange": "attribute min max",
     "RuleConnection": "edges nodes pageInfo",
     "RuleEdge": "cursor node",
     "RuleWarning": "kind message ruleId",
@@ -85,8 +88,10 @@ AS_REACHED = {
     "ExportUserPayload": "export complete missingMonths userErrors",
     "FeatureContribution": "group value",
     "ForecastRange": "within min max",
+    "ForgetPayload": "confirmation expiresAt erasedAt receiptId userErrors",
     "Gate": "verdict summary checks",
     "GateCheck": "name passed value limit words",
+    "HiddenChoices": "itemIds categories items",
     "IdentifyPayload": "user userErrors",
     "Image": "url",
     "Item": (
@@ -134,8 +139,18 @@ AS_REACHED = {
     "RequestTrainingPayload": "job",
     "Requirement": "have need met words",
     "SaveSegmentPayload": "segment userErrors",
-    "Segment": "id name where members asOf changedAt changedBy",
-    "SegmentConditions": "rfm recency orders spent churn nextPurchase",
+    "CreateSegmentPayload": "segment size userErrors",
+    "UpdateSegmentPayload": "segment size userErrors",
+    "SegmentPreview": "size userErrors",
+    "SegmentSize": "members asOf note",
+    "TraitCondition": "key values min max exists",
+    "AffinityCondition": "by key min max",
+    "EventCondition": "type within min max categories brands",
+    "Segment": "id name where members asOf version changedAt changedBy reason",
+    "SegmentVersion": "version removed name where changedAt changedBy reason",
+    "SegmentVersionConnection": "edges nodes pageInfo",
+    "SegmentVersionEdge": "cursor node",
+    "SegmentConditions": "rfm recency orders spent churn nextPurchase traits affinities events anyOf not",
     "ScoreParts": "method logit medianLogit contributions lift lowering",
     "Rfm": "recency frequency monetary recencyScore frequencyScore monetaryScore segment",
     "RollBackModelPayload": "model userErrors",
@@ -173,6 +188,7 @@ PERSONAL = {
     ],
     "PageSlot": ["recommendations:read"],
     "Explanation": ["models:read"],
+    "HiddenChoices": _OF_A_PERSON,
     "Reason": ["models:read", "recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
     "Rfm": _OF_A_PERSON,

@@ -139,7 +139,7 @@ def test_every_connection_has_a_first_of_20_and_an_after() -> None:
 
 def test_every_connection_has_relays_fields() -> None:
     connections = [type_ for type_ in types() if type_.name.endswith("Connection")]
-    assert len(connections) == 11
+    assert len(connections) == 12
     for type_ in connections:
         name = type_.name.removesuffix("Connection")
         edge = get_named_type(type_.fields["edges"].type)
@@ -171,7 +171,7 @@ def test_every_input_list_has_a_bound() -> None:
     }
     assert len(lists) > 20
     assert [name for name, bound in lists.items() if bound is None or bound.elements > 500] == []
-    assert SCHEMA.as_str().count("@atMost(") == len(lists) + 2  # its declaration, and ItemFilter
+    assert SCHEMA.as_str().count("@atMost(") == len(lists) + 3  # its declaration, ItemFilter and conditions of segments
 
 
 def test_the_schema_shows_how_large_a_filter_may_be() -> None:

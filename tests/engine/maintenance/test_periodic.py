@@ -7,7 +7,7 @@ import pytest
 
 from core.settings import Lists, Schedule
 from db.jobs import AFFINITY, FORECAST, list_jobs
-from db.list_jobs import LISTS
+from db.list_jobs import LISTS, MOST_WAITING, request_list_job
 from db.postgres import Pool
 from engine.maintenance.periodic import do_periodic_work, due_period
 
@@ -42,9 +42,22 @@ async def test_the_lists_of_each_placement_are_requested_once_a_day(pool: Pool) 
     }, "as many items as the placement says"
     assert (jobs[0].kind, jobs[0].reason, jobs[0].requested_by) == (LISTS, "scheduled for 2026-01-05", "schedule")
     assert await do_periodic_work(pool, NEVER, daily, MONDAY.replace(hour=6)) == []
-    assert await do_periodic_work(pool, NEVER, daily, MONDAY.replace(hour=5) + timedelta(days=1)) == [LISTS, LISTS]
+    tuesday = MONDAY.replace(hour=5) + timedelta(days=1)
+    await pool.execute("UPDATE training_jobs SET state = 'SUCCEEDED' WHERE list_request ->> 'placement' = 'home'")
+    assert await do_periodic_work(pool, NEVER, daily, tuesday) == [LISTS], "those of mail still wait"
+    waiting = await pool.fetch("SELECT period FROM training_jobs WHERE state = 'QUEUED' ORDER BY id")
+    assert [row["period"] for row in waiting] == ["2026-01-05 mail", "2026-01-06 home"]
     unset = Lists(lists_daily="home")
     assert await do_periodic_work(pool, NEVER, unset, MONDAY.replace(hour=5) + timedelta(days=2)) == []
+
+
+async def test_lists_of_the_day_wait_for_a_place_among_those_that_wait(pool: Pool) -> None:
+    for number in range(MOST_WAITING):
+        assert await request_list_job(pool, {"placement": f"p{number}"}, "for the mail", "ada") is not None
+    daily = Lists(lists_url="/data/lists", lists_daily="home", lists_at=time(5))
+    assert await do_periodic_work(pool, NEVER, daily, MONDAY.replace(hour=5)) == []
+    await pool.execute("UPDATE training_jobs SET state = 'SUCCEEDED' WHERE list_request ->> 'placement' = 'p3'")
+    assert await do_periodic_work(pool, NEVER, daily, MONDAY.replace(hour=6)) == [LISTS]
 
 
 async def test_an_old_file_of_lists_is_announced_to_the_trainers_once_a_day(pool: Pool) -> None:

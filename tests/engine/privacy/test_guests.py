@@ -173,5 +173,5 @@ async def test_a_person_from_guest_to_erasure_with_a_gateway_and_a_worker_of_the
             await eventually(complete)
             await broker.close()
             logs = (tmp_path / "gateway.log").read_text() + (tmp_path / "worker.log").read_text()
-            assert "user_erased" in logs and "erasure_complete" in logs
+            assert "person_erased" in logs and "erasure_complete" in logs
             assert "anna" not in logs and "g-1" not in logs

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,7 +16,9 @@ from numpy.typing import NDArray
 from core import clock
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
+from engine.explaining.rule_effects import effects_on, rules_about
 from engine.recommending.pages import Page, Pin, Select, cut_page
+from engine.rules import arranging
 from engine.rules.effects import Effects
 from engine.rules.in_force import RulesInForce, narrow_by
 from engine.rules.rule import Rule
@@ -25,6 +29,9 @@ from ml.masks import Mask
 from ml.ranked import REASON, Ranked, explain_as
 
 BRANDS, CATEGORIES, GROUPS = ("a", "b", "c"), ("x", "y"), ("g", "h")
+MARGINS = (None, True, "much", 0, 0.1, "0.2", 5, -3)
+COLOURS: tuple[str | list[str] | None, ...] = (None, "red", ["blue", "red"], [])
+BOUNDS: tuple[dict[str, float], ...] = ({"min": 0}, {"max": 0.1}, {"min": 0.1, "max": 1})
 NOW = int(clock.now().timestamp())
 
 
@@ -44,7 +51,8 @@ def shops(draw: st.DrawFn) -> Shop:
         Item(
             id=f"i{number}", number=number, group_id=draw(st.sampled_from((None, None, *GROUPS))), title=None,
             description=None, categories=(draw(st.sampled_from(CATEGORIES)),),
-            brand=draw(st.sampled_from((None, *BRANDS))), image_url=None, url=None, app_url=None, attributes={},
+            brand=draw(st.sampled_from((None, *BRANDS))), image_url=None, url=None, app_url=None,
+            attributes={"margin": draw(st.sampled_from(MARGINS)), "colour": draw(st.sampled_from(COLOURS))},
             offers=(), changed_seq=number, added=NOW - draw(st.integers(0, 20)) * 86_400,
         )
         for number in range(1, draw(st.integers(1, 30)) + 1)
@@ -64,6 +72,7 @@ CHOSEN = st.one_of(
     st.fixed_dictionaries({"filter": st.fixed_dictionaries({"not": st.just({"brands": ["a"]})})}),
     st.fixed_dictionaries({"filter": st.fixed_dictionaries({"ids": st.lists(st.sampled_from(["i1", "i2", "i9"]))})}),
     st.fixed_dictionaries({"addedWithin": st.integers(1, 15)}),
+    st.sampled_from(BOUNDS).map(lambda bounds: {"ranges": [{"attribute": "margin", **bounds}]}),
 )
 PINS = st.fixed_dictionaries(
     {
@@ -73,9 +82,8 @@ PINS = st.fixed_dictionaries(
         "priority": st.integers(-2, 2),
     }
 )
-AT_MOST = st.fixed_dictionaries(
-    {"kind": st.just("AT_MOST"), "count": st.integers(1, 3), "per": st.sampled_from(("BRAND", "CATEGORY"))}
-)
+PER = st.sampled_from(({"per": "BRAND"}, {"per": "CATEGORY"}, {"per": "ATTRIBUTE", "attribute": "colour"}))
+AT_MOST = st.tuples(PER, st.integers(1, 3)).map(lambda drawn: {"kind": "AT_MOST", **drawn[0], "count": drawn[1]})
 
 
 def with_items(kind: str, **more: Any) -> st.SearchStrategy[dict[str, Any]]:
@@ -94,9 +102,19 @@ ANY = st.one_of(
 )  # fmt: skip
 
 
+def margin(item: Item) -> float | None:
+    """The number that the attribute says."""
+    value = item.attributes["margin"]
+    return None if value in (None, "much") or value is True else float(value)
+
+
 def matches(rule: Rule, item: Item) -> bool:
     """Whether a rule is about an item, in the plainest way."""
     says, filter = rule.says, rule.filter
+    for each in says.ranges:
+        value = margin(item)
+        if value is None or (each.min is not None and value < each.min) or (each.max is not None and value > each.max):
+            return False
     if says.added_within is not None and item.added <= NOW - says.added_within * 86_400:
         return False
     if filter is None:
@@ -112,11 +130,16 @@ def rules_of(documents: Sequence[dict[str, Any]]) -> list[Rule]:
 
 
 def effects_of(rules: Sequence[Rule], shop: Shop) -> Effects:
-    """The effects, of which half the rules are those of the page."""
+    """The effects."""
+    return in_force(rules, shop).effects
+
+
+def in_force(rules: Sequence[Rule], shop: Shop) -> RulesInForce:
+    """The rules, of which half are those of the page."""
     ordered = sorted(rules, key=lambda rule: rule.order)
-    in_force = RulesInForce(ordered[1::2], None, RulesInForce(ordered[::2], None))
-    asyncio.run(in_force.ready(shop.catalogue))
-    return in_force.effects
+    found = RulesInForce(ordered[1::2], None, RulesInForce(ordered[::2], None))
+    asyncio.run(found.ready(shop.catalogue))
+    return found
 
 
 def boosted(shop: Shop, effects: Effects) -> NDArray[np.float32]:
@@ -130,7 +153,15 @@ def boosted(shop: Shop, effects: Effects) -> NDArray[np.float32]:
     return found
 
 
-def listed(shop: Shop, rules: Sequence[Rule], first: int, seen: Sequence[int] = ()) -> Page:
+def listed(
+    shop: Shop,
+    rules: Sequence[Rule],
+    first: int,
+    seen: Sequence[int] = (),
+    shown: Sequence[int] = (),
+    lengths: list[int] | None = None,
+) -> Page:
+    """A page of a list. `shown`: items elsewhere on the page; `lengths` gets how many items each read returned."""
     effects = effects_of(rules, shop)
     allowed, scores = shop.available.copy(), boosted(shop, effects)
     narrow_by(cast(Any, type("Rules", (), {"effects": effects})), allowed)
@@ -138,12 +169,17 @@ def listed(shop: Shop, rules: Sequence[Rule], first: int, seen: Sequence[int] = 
     def select(mask: Mask, length: int) -> Ranked:
         numbers = np.flatnonzero(mask).astype(np.uint32)
         numbers = numbers[np.argsort(-scores[numbers], kind="stable")][:length]
+        if lengths is not None:
+            lengths.append(len(numbers))
         return Ranked(numbers, scores[numbers], explain_as("OTHER"))
 
     def score(mask: Mask) -> Select:
         return partial(select, mask)
 
-    return cut_page(shop.catalogue, "list", Pin(NOW, None, list(seen)), allowed, first, score, effects=effects)
+    elsewhere = np.array(shown, np.uint32) if shown else None
+    return cut_page(
+        shop.catalogue, "list", Pin(NOW, None, list(seen)), allowed, first, score, elsewhere, effects=effects
+    )
 
 
 def allowed_items(shop: Shop, rules: Sequence[Rule]) -> dict[int, Item]:
@@ -164,6 +200,9 @@ def code(rule: Rule, item: Item) -> str | None:
     """What AT_MOST counts of an item."""
     if not matches(rule, item):
         return None
+    if rule.says.per == "ATTRIBUTE":
+        colour = item.attributes["colour"]
+        return colour[0] if isinstance(colour, list) and colour else colour or None
     return item.brand if rule.says.per == "BRAND" else item.categories[-1]
 
 
@@ -282,3 +321,63 @@ def test_factors_multiply_odds_and_never_move_an_item_the_wrong_way(
     for at, number in enumerate(order):
         for later in order[at + 1 :]:
             assert factors[number] > factors[later] * 0.999 or shop.scores[number] > shop.scores[later]
+
+
+@settings(max_examples=100, deadline=None)
+@given(shops(), st.sampled_from(("BOOST", "BURY")), FACTOR, st.sampled_from(({}, {"filter": {"brands": ["a", "b"]}})))
+def test_factors_by_an_attribute_grow_with_its_numbers_up_to_the_whole(
+    shop: Shop, kind: str, factor: float, chosen: dict[str, Any]
+) -> None:
+    (rule,) = rules_of([{"kind": kind, "factor": factor, "attribute": "margin", **chosen}])
+    found = effects_of([rule], shop).factors_of(np.arange(1, len(shop.items) + 1, dtype=np.uint32))
+    own = list(zip(shop.items, (found if kind == "BOOST" else 1 / found).tolist(), strict=True))
+    about = sorted((number, each) for item, each in own if matches(rule, item) and (number := margin(item)) is not None)
+    others = [each for item, each in own if not matches(rule, item) or margin(item) is None]
+    assert all(each == 1 for each in others)
+    for (low, below), (high, above) in pairwise(about):
+        assert below == above if low == high or factor == 1 else below < above
+    if about:
+        assert about[-1][1] == pytest.approx(factor)
+        assert about[0][1] == 1 or about[0][0] == about[-1][0]
+    held = in_force([rule], shop)
+    for item, each in zip(shop.items, found.tolist(), strict=True):
+        about_it = asyncio.run(rules_about(held, shop.catalogue, item.number))
+        effects = [effect.factor for effect in effects_on(held, about_it, shop.catalogue, item.number)]
+        assert effects == ([pytest.approx(each)] if matches(rule, item) else [])
+
+
+@settings(max_examples=100, deadline=None)
+@given(shops(), SOME, st.integers(1, 20), st.lists(st.integers(1, 30), max_size=4))
+def test_a_ranking_that_is_read_bit_by_bit_makes_the_same_list(
+    shop: Shop, documents: list[dict[str, Any]], first: int, shown: list[int]
+) -> None:
+    rules, whole = rules_of(documents), arranging.LEAST
+    shown = [number for number in shown if number <= len(shop.items)]
+    expected = listed(shop, rules, first, shown=shown)
+    arranging.LEAST = 1  # type: ignore[misc]
+    try:
+        found = listed(shop, rules, first, shown=shown)
+    finally:
+        arranging.LEAST = whole  # type: ignore[misc]
+    assert found.numbers == expected.numbers
+
+
+def test_a_list_that_a_bound_ends_does_not_read_the_whole_ranking() -> None:
+    items = [
+        Item(
+            id=f"i{number}", number=number, group_id=None, title=None, description=None, categories=("x",),
+            brand="ab"[number % 2], image_url=None, url=None, app_url=None, attributes={}, offers=(),
+            changed_seq=number, added=NOW,
+        )
+        for number in range(1, 5_001)
+    ]  # fmt: skip
+    catalogue = Catalogue(cast(Any, None), 60)
+    catalogue._change(items, [])
+    available = np.zeros(catalogue.size, np.bool_)
+    available[1:5_001] = True
+    scores = np.linspace(1, 0, catalogue.size, dtype=np.float32)
+    lengths = list[int]()
+    rules = rules_of([{"kind": "AT_MOST", "count": 3, "per": "BRAND"}])
+    page = listed(Shop(catalogue, items, available, scores), rules, 20, lengths=lengths)
+    assert page.numbers == [1, 2, 3, 4, 5, 6]
+    assert sum(lengths) < 100

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
-from engine.explaining.rule_effects import excluding
+from engine.explaining.rule_effects import MOST_TOLD, effects_on, excluding, rules_about
 from engine.rules.in_force import RulesInForce, narrow_by
 from engine.rules.rule import Rule
 from engine.rules.rule_book import RuleBook
@@ -43,6 +43,7 @@ class Asked:
     market: str | None
     category: str | None
     context_items: Sequence[str]
+    query: str | None = None
 
 
 def some(values: Sequence[str]) -> st.SearchStrategy[list[str]]:
@@ -50,12 +51,22 @@ def some(values: Sequence[str]) -> st.SearchStrategy[list[str]]:
 
 
 WHEN = st.fixed_dictionaries(
-    {"placements": some(PLACES), "markets": some(MARKETS), "itemIds": some(ITEMS), "categories": some(CATEGORIES)},
+    {
+        "placements": some(PLACES),
+        "markets": some(MARKETS),
+        "itemIds": some(ITEMS),
+        "categories": some(CATEGORIES),
+        "queries": some(("Crème brûlée", "tea", "green TEA!")),
+    },
     optional={"from": st.sampled_from(TIMES[:2]), "to": st.sampled_from(TIMES[2:])},
 )
 ASKED = st.builds(
-    Asked, st.sampled_from((None, *MARKETS)), st.sampled_from((None, *CATEGORIES)), some((*ITEMS, "unheard"))
-)
+    Asked, st.sampled_from((None, *MARKETS)), st.sampled_from((None, *CATEGORIES)), some((*ITEMS, "unheard")),
+    st.sampled_from((None, "", "BRULEE de la creme", "the green-tea set", "teapot", "Tea")),
+)  # fmt: skip
+FOUND = {
+    "Crème brûlée": {"BRULEE de la creme"}, "tea": {"the green-tea set", "Tea"}, "green TEA!": {"the green-tea set"},
+}  # fmt: skip  # by the search of a rule: what is it
 
 
 @settings(max_examples=300, deadline=None)
@@ -76,6 +87,7 @@ def test_exactly_the_rules_that_hold_are_found(
         inside &= not when.markets or asked.market in when.markets
         inside &= not when.item_ids or not set(when.item_ids).isdisjoint(asked.context_items)
         inside &= not when.categories or not shown.isdisjoint(when.categories)
+        inside &= not when.queries or any(asked.query in FOUND[query] for query in when.queries)
         inside &= when.from_ is None or when.from_.timestamp() <= now
         return inside and (when.to is None or now < when.to.timestamp())
 
@@ -109,4 +121,24 @@ def test_only_what_matches_is_listed_also_of_items_that_come_before_many_rules_a
     narrow_by(rules, allowed)
     assert allowed[1] == (kind == "INCLUDE_ONLY") and allowed[small.size :].all() == (kind == "EXCLUDE")
     assert allowed[small.size :].any() == (kind == "EXCLUDE")
-    assert excluding(rules, small, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)
+    about = asyncio.run(rules_about(rules, small, small.size + 1))
+    assert excluding(rules, about, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)
+
+
+def test_an_explanation_names_the_most_important_rules_and_others_run_while_they_are_found() -> None:
+    says = [read_rule({"kind": "BOOST", "factor": 2, "filter": {"ids": ["i1"]}, "priority": at}) for at in range(300)]
+    held, small, passed = RulesInForce([Rule.of(f"r{at}", 1, one) for at, one in enumerate(says)], None), catalogue(), 0
+
+    async def find() -> list[Rule]:
+        nonlocal passed
+        finding = asyncio.ensure_future(rules_about(held, small, 1))
+        while not finding.done():
+            passed += 1
+            await asyncio.sleep(0)
+        return finding.result()
+
+    about = asyncio.run(find())
+    told = effects_on(held, about, small, 1)
+    assert [one.rule_id for one in told] == [f"r{at}" for at in range(299, 299 - MOST_TOLD, -1)]
+    assert passed >= 300 / 20
+    assert asyncio.run(rules_about(held, small, 2)) == []

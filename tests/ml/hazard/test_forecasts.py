@@ -5,9 +5,9 @@ import pytest
 
 from ml.affinity.network import Network
 from ml.hazard.drivers import drivers
-from ml.hazard.examples import BINS
+from ml.hazard.examples import BINS, WEEKS
 from ml.hazard.features import FEATURES, GROUPS
-from ml.hazard.forecasts import expected_days, no_order
+from ml.hazard.forecasts import expected_days, log_quiet, no_order
 from ml.hazard.model import Forecaster
 
 HALF = np.zeros((1, BINS), np.float32)  # every week an order is as likely as not
@@ -16,6 +16,16 @@ HALF = np.zeros((1, BINS), np.float32)  # every week an order is as likely as no
 @pytest.mark.parametrize(("days", "quiet"), [(7, 0.5), (14, 0.25), (3.5, 0.5**0.5), (91, 0.5**13), (140, 0.5**20)])
 def test_the_probability_holds_for_any_time(days: float, quiet: float) -> None:
     assert no_order(HALF, days)[0] == pytest.approx(quiet)
+
+
+@pytest.mark.parametrize("days", [1, 7, 30, 90, 91, 92, 365])
+def test_the_logarithms_of_whole_weeks_say_the_same(days: int) -> None:
+    logits = np.random.default_rng(3).normal(-2, 1, (4, BINS))
+    weeks = log_quiet(logits)
+    week = min(days // 7, WEEKS)
+    more = days / 7 - week
+    found = np.exp((1 - more) * weeks[:, week] + more * weeks[:, week + 1])
+    assert found == pytest.approx(no_order(logits, days))
 
 
 def test_the_expected_day_lies_within_the_time() -> None:

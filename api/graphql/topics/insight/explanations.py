@@ -38,8 +38,9 @@ strawberry.enum(
     " PLACEMENT_REPEAT: the settings of the placement do not want it; the last of them, because the person bought it"
     " or a variant of it. RULE: a rule of the shop does not want it, `ruleId` says which. NOT_ON_SALE, NOT_NEW: the"
     " kind of list does not have it. FILTER, CATEGORY, EXCLUDED: the request does not want it. ON_PAGE: the context of"
-    " the request shows it. DISLIKED: the person disliked it. IN_CART: it is in their cart. RESTING: they just bought"
-    " it. VARIANT: one of these holds for a variant of it, or that is listed.",
+    " the request shows it. HIDDEN: the person hid it, or a category of it. DISLIKED: the person disliked it. IN_CART:"
+    " it is in their cart. RESTING: they just bought it. VARIANT: one of these holds for a variant of it, or that is"
+    " listed.",
 )
 strawberry.enum(
     CandidateSource,

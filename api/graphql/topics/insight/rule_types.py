@@ -18,21 +18,25 @@ from db.versioned_settings import StoredSettings
 from engine.cursors import read_cursor, write_cursor
 from engine.explaining.rule_effects import RuleEffect
 from engine.rules import conflicts as engine
-from engine.rules.settings import MOST_NAMES, MOST_PAGES, Per, RuleKind, read_rule
+from engine.rules.hours import Weekday
+from engine.rules.settings import MOST_NAMES, MOST_PAGES, MOST_RANGES, Per, RuleKind, read_rule
 
-_PLAIN = ("kind", "added_within", "position", "factor", "count", "of", "per", "priority")  # as they are stored
+_PLAIN = (
+    "kind", "added_within", "position", "factor", "count", "of", "per", "attribute", "priority"
+)  # fmt: skip  # as they are stored
 
 strawberry.enum(
     RuleKind,
     description="What a rule does. PIN: its item has its position. BOOST, BURY: the odds of the items that match are"
     " multiplied, or divided, by the factor. EXCLUDE: items that match are not listed. INCLUDE_ONLY: only they are."
-    " SLOTS: of each `of` places, `count` have items that match. AT_MOST: a list has `count` items of one brand or"
-    " category.",
+    " SLOTS: of each `of` places, `count` have items that match. AT_MOST: a list has `count` items of one brand,"
+    " category, variant group or value of an attribute.",
 )
 strawberry.enum(
     Per,
     name="CountedPer",
-    description="What items have in common: the brand, or the last of their categories.",
+    description="What items have in common: the brand, the last of their categories, the variant group, or the first"
+    " value of an attribute.",
 )
 strawberry.enum(
     engine.ConflictKind,
@@ -41,6 +45,49 @@ strawberry.enum(
     " SAME_POSITION: two rules pin items to one position. MATCHES_NOTHING: no item matches today. LEAVES_NOTHING: the"
     " rule excludes all items that can be bought today.",
 )
+
+
+strawberry.enum(Weekday, description="A day of the week.")
+
+
+@strawberry.type(description="Hours of a day. If `to` is the earlier one, they go over midnight.")
+class RuleHours:
+    """Hours of a day."""
+
+    from_: int = strawberry.field(name="from", description="The first hour, 0 to 23.")
+    to: int = strawberry.field(description="The hour before whose beginning it ends, 1 to 24.")
+
+
+@as_read
+@strawberry.input(description="Hours of a day. If `to` is the earlier one, they go over midnight.")
+class RuleHoursInput:
+    """Hours of a day."""
+
+    from_: int = strawberry.field(name="from", description="The first hour, 0 to 23.")
+    to: int = strawberry.field(description="The hour before whose beginning it ends, 1 to 24.")
+
+
+@strawberry.type(description="Numbers of an attribute, both ends included.")
+class RuleRange:
+    """A range of numbers."""
+
+    attribute: str = strawberry.field(description="The name of the attribute.")
+    min: float | None = strawberry.field(description="The lowest number; null for no lower bound.")
+    max: float | None = strawberry.field(description="The highest number; null for no upper bound.")
+
+
+@as_read
+@strawberry.input(description="Numbers of an attribute, both ends included. It needs a bound.")
+class RuleRangeInput:
+    """A range of numbers."""
+
+    attribute: str = strawberry.field(description="The name of the attribute.")
+    min: float | None = strawberry.field(
+        default=strawberry.UNSET, description="The lowest number; left out for no lower bound."
+    )
+    max: float | None = strawberry.field(
+        default=strawberry.UNSET, description="The highest number; left out for no upper bound."
+    )
 
 
 @strawberry.type(description="When a rule holds: in lists that meet every condition that is not empty.")
@@ -55,8 +102,16 @@ class RuleCondition:
     categories: list[str] = strawberry.field(
         description="Categories of which the page is, or an item that it shows; empty for any page."
     )
+    queries: list[str] = strawberry.field(
+        description="Searches: the person searches for all words of one; empty for any search, and for none."
+    )
     from_: datetime | None = strawberry.field(name="from", description="From when; null for as long as it is there.")
     to: datetime | None = strawberry.field(description="Until before when; null for ever.")
+    weekdays: list[Weekday] = strawberry.field(description="The days of the week; empty for all.")
+    hours: RuleHours | None = strawberry.field(description="The hours of the day; null for all.")
+    time_zone: str | None = strawberry.field(
+        description="The IANA name of the time zone whose clocks tell days and hours; null without these."
+    )
 
 
 @as_read
@@ -84,11 +139,30 @@ class RuleConditionInput:
         description="Categories of which the page is, or an item that it shows; left out for any page.",
         directives=[AtMost(elements=MOST_PAGES)],
     )
+    queries: list[str] | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Searches: the `query` of the context has all words of one, whatever their case and accents; left"
+        " out for any search, and for none.",
+        directives=[AtMost(elements=MOST_NAMES)],
+    )
     from_: datetime | None = strawberry.field(
         name="from", default=strawberry.UNSET, description="From when; left out for at once."
     )
     to: datetime | None = strawberry.field(
         default=strawberry.UNSET, description="Until before when; left out for ever."
+    )
+    weekdays: list[Weekday] | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="The days of the week; left out for all.",
+        directives=[AtMost(elements=len(Weekday))],
+    )
+    hours: RuleHoursInput | None = strawberry.field(
+        default=strawberry.UNSET, description="The hours of the day; left out for all."
+    )
+    time_zone: str | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="The IANA name of the time zone whose clocks tell days and hours, such as Europe/Berlin. Days and"
+        " hours need it.",
     )
 
 
@@ -101,6 +175,11 @@ class RuleInput:
     kind: RuleKind = strawberry.field(description="What it does.")
     filter: ItemFilter | None = strawberry.field(
         default=strawberry.UNSET, description="The items that it is about. Not for PIN."
+    )
+    ranges: list[RuleRangeInput] | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Only items whose attributes have numbers in all these ranges, such as few in stock. Not for PIN.",
+        directives=[AtMost(elements=MOST_RANGES)],
     )
     added_within: int | None = strawberry.field(
         default=strawberry.UNSET,
@@ -119,6 +198,11 @@ class RuleInput:
     of: int | None = strawberry.field(default=strawberry.UNSET, description="Of SLOTS: of how many places, up to 100.")
     per: Per | None = strawberry.field(
         default=strawberry.UNSET, description="Of AT_MOST: of which items there are so many at most."
+    )
+    attribute: str | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Of BOOST and BURY: an attribute with numbers, such as a margin. Items with the greatest number"
+        " have the whole factor, those with the least none of it. Of AT_MOST per ATTRIBUTE: the attribute.",
     )
     when: RuleConditionInput | None = strawberry.field(
         default=strawberry.UNSET, description="When it holds; left out for always."
@@ -146,6 +230,9 @@ class Rule:
     removed: bool = strawberry.field(description="Whether the rule was removed; its other fields are null then.")
     kind: RuleKind | None = strawberry.field(description="What it does.")
     filter: JSON | None = strawberry.field(description="The items that it is about, as an ItemFilter; null for all.")
+    ranges: list[RuleRange] | None = strawberry.field(
+        description="Only items whose attributes have numbers in all these ranges; empty for all."
+    )
     added_within: int | None = strawberry.field(
         description="Only items that were added in the last so many days; null for all."
     )
@@ -155,6 +242,7 @@ class Rule:
     count: int | None = strawberry.field(description="How many items.")
     of: int | None = strawberry.field(description="Of how many places.")
     per: Per | None = strawberry.field(description="Of which items there are so many at most.")
+    attribute: str | None = strawberry.field(description="The attribute that the factor or the number is about.")
     when: RuleCondition | None = strawberry.field(description="When it holds.")
     priority: int | None = strawberry.field(description="Of rules of one kind the highest priority comes first.")
     changed_at: datetime = strawberry.field(description="When this version was made.")
@@ -206,7 +294,7 @@ class ExplanationRule:
     version: int | None = strawberry.field(description="Its version.")
     kind: RuleKind = strawberry.field(description="What it does.")
     factor: float | None = strawberry.field(
-        description="What it multiplies the odds of the item by, below 1 for BURY; null for other kinds."
+        description="What it multiplies the odds of the item by, at most 1 for BURY; null for other kinds."
     )
     position: int | None = strawberry.field(description="The position that it pins the item to; null for other kinds.")
 
@@ -225,19 +313,24 @@ class ExplanationRule:
 def _settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """The public shape of the settings by field; None for all of a rule that was removed."""
     if settings is None:
-        return dict.fromkeys((*_PLAIN, "filter", "item_id", "when"))
+        return dict.fromkeys((*_PLAIN, "filter", "ranges", "item_id", "when"))
     says = read_rule(settings)
     when = RuleCondition(
         placements=list(says.when.placements),
         markets=[strawberry.ID(market) for market in says.when.markets],
         item_ids=[strawberry.ID(id) for id in says.when.item_ids],
         categories=list(says.when.categories),
+        queries=list(says.when.queries),
         from_=says.when.from_,
         to=says.when.to,
+        weekdays=list(says.when.weekdays),
+        hours=None if says.when.hours is None else RuleHours(from_=says.when.hours.from_, to=says.when.hours.to),
+        time_zone=says.when.time_zone,
     )
     return {
         **{name: getattr(says, name) for name in _PLAIN},
         "filter": JSON(settings["filter"]) if "filter" in settings else None,
+        "ranges": [RuleRange(attribute=one.attribute, min=one.min, max=one.max) for one in says.ranges],
         "item_id": None if says.item_id is None else strawberry.ID(says.item_id),
         "when": when,
     }

@@ -13,8 +13,9 @@ from core import clock
 from core.contract import Person, identity_of
 from core.settings import Stores
 from db.cache import person_keys, seen_digests
+from db.choices import change_choices
 from db.jobs import AFFINITY, request_job
-from db.postgres import Pool
+from db.postgres import Pool, transaction
 from tests.erasing import (
     ABOUT,
     DESCRIBE,
@@ -51,6 +52,9 @@ async def test_a_person_is_erased_from_every_store_and_the_receipt_says_when(
     await track(http, event("e1", moment), event("e2", anonymousId="g-1", orderId="o"), event("e3", userId="bert"))
     await drain(channel, connections)
     await ask(http, IDENTIFY)
+    await ask(http, 'mutation { hideItem(itemId: "milk", userId: "anna") { userErrors { code } } }')
+    async with transaction(pool) as inside:
+        await change_choices(inside, Person("guest", "g-1"), lambda choices: choices.hiding(category="dairy"))
     await request_job(pool, AFFINITY, "curious", "shop for anna")
     assert (await ask(http, ABOUT))["rfm"] == {"frequency": 2}
     before = clock.now()

@@ -8,9 +8,11 @@ import pytest
 from api.gateway import Gateway
 from core import clock
 from core.contract import Event, Person, read_event
+from db.choices import change_choices
 from db.events import insert_events
 from db.identities import join_guest
 from db.jobs import AFFINITY, request_job
+from db.postgres import transaction
 from db.users import upsert_users
 from tests.fixtures.gateway import Ask
 
@@ -33,12 +35,19 @@ async def test_an_export_has_everything_that_is_stored_about_a_user(gateway: Gat
     await join_guest(gateway.pool, "g-1", "anna", "shop")
     await request_job(gateway.pool, AFFINITY, "curious", "shop for anna")
     await request_job(gateway.pool, AFFINITY, "curious", "shop for bert and anna")
+    async with transaction(gateway.pool) as inside:
+        await change_choices(inside, Person("user", "anna"), lambda choices: choices.hiding(item="milk"))
+        await change_choices(inside, Person("guest", "g-1"), lambda choices: choices.hiding(category="dairy"))
     answer = await ask(EXPORT, {"id": "anna"})
     assert answer.codes == []
     export = answer.data["exportUser"]["export"]
     profile = export["profile"]
     assert (profile["id"], profile["traits"], profile["events"]["count"]) == ("anna", {"city": "Bern"}, 2)
     assert [(one["anonymousId"], one["by"]) for one in profile["anonymousIds"]] == [("g-1", "shop")]
+    assert profile["choices"] == [
+        {"of": "guest", "hiddenItems": [], "hiddenCategories": ["dairy"], "pausedSince": None},
+        {"of": "user", "hiddenItems": ["milk"], "hiddenCategories": [], "pausedSince": None},
+    ]
     assert [(one["what"], one["reason"]) for one in profile["asked"]] == [("training", "curious")]
     assert export["events"]["nodes"] == [
         {"id": "e1", "source": "shop", "type": "VIEW", "userId": "anna", "anonymousId": None, "itemId": "milk",

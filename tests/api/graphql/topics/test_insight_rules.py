@@ -7,10 +7,12 @@ import pytest
 from api.gateway import Gateway
 from core import clock
 from db.items import upsert_items
+from engine.rules.hours import Weekday
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 FIELDS = """id version removed kind filter addedWithin itemId position factor count of per priority changedBy reason
-  when { placements markets itemIds categories from to }"""
+  attribute ranges { attribute min max }
+  when { placements markets itemIds categories queries from to weekdays hours { from to } timeZone }"""
 UPSERT = f"""mutation ($input: RuleInput!) {{ upsertRule(input: $input) {{
   rule {{ {FIELDS} }} warnings {{ kind ruleId message }} userErrors {{ code field message }} }} }}"""
 LIST = """query ($id: ID!) { user(id: $id) {
@@ -20,7 +22,11 @@ PREVIEW_OF_ONE = 'previewRules(placement: $name, userIds: ["anna"], rules: []) {
 NOTHING: dict[str, Any] = {
     "filter": None, "addedWithin": None, "itemId": None, "position": None, "factor": None, "count": None, "of": None,
     "per": None, "priority": 0, "changedBy": "tests", "reason": None, "removed": False,
-    "when": {"placements": [], "markets": [], "itemIds": [], "categories": [], "from": None, "to": None},
+    "attribute": None, "ranges": [],
+    "when": {
+        "placements": [], "markets": [], "itemIds": [], "categories": [], "queries": [], "from": None, "to": None,
+        "weekdays": [], "hours": None, "timeZone": None,
+    },
 }  # fmt: skip
 
 
@@ -89,11 +95,15 @@ async def test_every_wrong_field_is_named_and_conflicts_are_told(ask: Ask, shop:
 
     assert "PIN needs itemId and position" in await message(kind="PIN")
     assert "PIN has no factor" in await message(kind="PIN", itemId="tea-1", position=1, factor=2)
-    assert "BOOST needs filter or addedWithin" in await message(kind="BOOST", factor=2)
+    assert "BOOST needs filter, ranges or addedWithin" in await message(kind="BOOST", factor=2)
     assert "count must be at least 1" in await message(kind="AT_MOST", per="BRAND", count=0)
     assert "never holds" in await message(
         kind="EXCLUDE", addedWithin=1, when={"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
     )
+    assert "AT_MOST has attribute where per" in await message(kind="AT_MOST", per="ATTRIBUTE", count=2)
+    assert "EXCLUDE has no attribute" in await message(kind="EXCLUDE", addedWithin=1, attribute="margin")
+    assert "ranges.0 needs min or max" in await message(kind="EXCLUDE", ranges=[{"attribute": "stock"}])
+    assert "when.queries.0 must have a word" in await message(kind="EXCLUDE", addedWithin=1, when={"queries": ["!"]})
     when = {"placements": ["home", "a\0b"]}
     assert "when.placements.1 must have printable" in await message(kind="EXCLUDE", addedWithin=1, when=when)
     for query in ("rules(placement: $name) { nodes { id } }", PREVIEW_OF_ONE):
@@ -157,3 +167,26 @@ async def test_an_explanation_names_the_rules_that_move_an_item_or_keep_it_out(a
     assert (found["rule"], found["ruleId"], found["rankWithoutRules"]) == ("RULE", "one", before.index(second) + 1)
     await upsert(ask, "one", kind="INCLUDE_ONLY", filter={"categories": ["mug"]})
     assert (await explained("tea-1"))["ruleId"] == "one"
+
+
+async def test_a_rule_of_a_search_holds_for_it_alone(ask: Ask, shop: Gateway) -> None:
+    when = {
+        "queries": ["Thé vert"], "weekdays": [day.value for day in Weekday],
+        "hours": {"from": 0, "to": 24}, "timeZone": "Europe/Paris",
+    }  # fmt: skip
+    ranges = [{"attribute": "stock", "min": 1.0, "max": None}]
+    saved = (await upsert(ask, "green", kind="EXCLUDE", ranges=ranges, when=when))["rule"]
+    assert (saved["when"], saved["ranges"]) == ({**NOTHING["when"], **when}, ranges)
+    await upsert(ask, "green", kind="INCLUDE_ONLY", filter={"categories": ["tea"]}, when=when)
+    query = """query ($query: String) { user(id: "anna") {
+      recommendations(placement: "home", context: {query: $query}) { nodes { id } }
+      page(requests: [{key: "a", placement: "home"}, {key: "b", placement: "home", context: {query: "mug"}}],
+        context: {query: $query}, distinct: false) { recommendations { nodes { id } } } } }"""
+    every = {"tea-1", "tea-2", "tea-3", "mug-1", "mug-2", "mug-3"}
+    for text, expected in (("le THE vert", {"tea-1", "tea-2", "tea-3"}), ("the", every), (None, every)):
+        user = (await ask(query, {"query": text})).data["user"]
+        lists = [user["recommendations"], *(slot["recommendations"] for slot in user["page"])]
+        found = [{node["id"] for node in listed["nodes"]} for listed in lists]
+        assert found == [expected, expected, every]
+    refused = await ask(query, {"query": "x" * 201})
+    assert refused.messages[0] == "context.query may have at most 200 characters."

@@ -6,6 +6,7 @@ import pytest
 
 from api.gateway import Gateway
 from core import clock
+from db.segment_figures import Figures, FiguresMade, write_figures
 from db.segments import write_snapshot
 from tests.fixtures.gateway import Ask
 
@@ -29,10 +30,10 @@ async def test_forecasts_are_conditions(ask: Ask) -> None:
     assert saved["churn"] == {"within": "P60D", "min": 0.66, "max": None}
     assert saved["nextPurchase"] == {"within": "P30D", "min": None, "max": 0.1}
     (error,) = (await save(ask, where={"churn": {"within": "PT36H", "min": 0.5}}))["userErrors"]
-    assert (error["field"], error["message"]) == (["where", "churn", "within"], "within takes whole days.")
+    assert (error["field"], error["message"]) == (["where", "churn", "within"], "where.churn.within takes whole days")
     (error,) = (await save(ask, where={"churn": {"within": "P400D", "min": 0.5}}))["userErrors"]
     assert error["field"] == ["where", "churn", "within"]
-    for chance, place in (({}, []), ({"max": 2}, []), ({"within": "PT1H", "max": 0.5}, ["within"])):
+    for chance, place in (({}, []), ({"max": 2}, ["max"]), ({"within": "PT1H", "max": 0.5}, ["within"])):
         (error,) = (await save(ask, where={"nextPurchase": chance}))["userErrors"]
         assert error["field"] == ["where", "nextPurchase", *place]
         assert "next_purchase" not in error["message"]
@@ -59,6 +60,84 @@ async def test_a_segment_is_saved_read_and_deleted(ask: Ask, gateway: Gateway) -
     assert deleted == [{"deleted": True, "userErrors": []}, {"deleted": False, "userErrors": []}]
 
 
+async def test_a_segment_is_created_changed_and_deleted_with_its_history(ask: Ask) -> None:
+    create = """mutation ($input: SegmentInput!) {
+      createSegment(input: $input) { segment { id version reason } userErrors { code field } } }"""
+    made = [(await ask(create, {"input": {**LOYAL, "reason": "a mailing"}})).data["createSegment"] for _ in range(2)]
+    assert made[0] == {"segment": {"id": "loyal", "version": 1, "reason": "a mailing"}, "userErrors": []}
+    assert made[1] == {"segment": None, "userErrors": [{"code": "BAD_USER_INPUT", "field": ["id"]}]}
+    update = f"""mutation ($id: ID!, $input: SegmentChanges!) {{
+      updateSegment(id: $id, input: $input) {{ segment {{ {FIELDS} version }} userErrors {{ code field }} }} }}"""
+
+    async def change(id: str = "loyal", **changes: Any) -> dict[str, Any]:
+        answer = await ask(update, {"id": id, "input": changes})
+        assert answer.codes == [], answer.messages
+        changed: dict[str, Any] = answer.data["updateSegment"]
+        return changed
+
+    changed = (await change(where={"orders": None, "recency": {"max": 30}}))["segment"]
+    assert (changed["name"], changed["version"], changed["where"]["orders"]) == ("Loyal", 2, None)
+    assert (changed["where"]["rfm"], changed["where"]["recency"]["max"]) == (["LOYAL", "CHAMPION"], 30)
+    assert (await change(name=None))["segment"]["name"] == "loyal"
+    for wrong, code, field in (
+        ({"version": 1, "name": "New"}, "CONFLICT", ["version"]),
+        ({"where": {"rfm": None, "recency": None}}, "BAD_USER_INPUT", ["where"]),
+        ({"where": {"nextPurchase": {"max": 2}}}, "BAD_USER_INPUT", ["where", "nextPurchase", "max"]),
+        ({"id": "none"}, "BAD_USER_INPUT", ["id"]),
+    ):
+        assert await change(**wrong) == {"segment": None, "userErrors": [{"code": code, "field": field}]}
+    delete = """mutation ($version: Int) { deleteSegment(id: "loyal", version: $version, reason: "done") {
+      deleted userErrors { code } } }"""
+    assert (await ask(delete, {"version": 1})).data["deleteSegment"]["userErrors"] == [{"code": "CONFLICT"}]
+    page = (
+        '{ segment(id: "loyal") { history(first: 2) { nodes { version name where { rfm } } pageInfo { endCursor } } } }'
+    )
+    history = (await ask(page)).data["segment"]["history"]
+    assert [each["version"] for each in history["nodes"]] == [3, 2]
+    rest = page.replace("first: 2", f'first: 2, after: "{history["pageInfo"]["endCursor"]}"')
+    assert [each["name"] for each in (await ask(rest)).data["segment"]["history"]["nodes"]] == ["Loyal"]
+    assert (await ask(delete, {"version": 3})).data["deleteSegment"] == {"deleted": True, "userErrors": []}
+
+
+async def test_every_condition_is_read_as_it_was_written(ask: Ask) -> None:
+    where = {
+        "traits": [{"key": "plan", "values": ["gold"]}, {"key": "age", "min": 18.0}, {"key": "vip", "exists": False}],
+        "affinities": [{"by": "BRAND", "key": "Alm", "min": 0.5}],
+        "events": [{"type": "VIEW", "within": "P7D", "min": 3, "categories": ["tea"]}],
+        "anyOf": [{"rfm": ["LOYAL"]}, {"orders": {"min": 2.0}}],
+        "not": {"recency": {"max": 30.0}},
+    }
+    create = """mutation ($input: SegmentInput!) { createSegment(input: $input) {
+      segment { where {
+        traits { key values min max exists } affinities { by key min max }
+        events { type within min max categories brands } anyOf { rfm orders { min } } not { recency { max } }
+      } } size { members note } userErrors { field } } }"""
+    made = (await ask(create, {"input": {**LOYAL, "where": where}})).data["createSegment"]
+    assert made["userErrors"] == []
+    assert (made["size"]["members"], made["size"]["note"] is None) == (None, False), "no figures were found yet"
+
+    def said(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: said(each) for name, each in value.items() if each is not None}
+        return [said(each) for each in value] if isinstance(value, list) else value
+
+    assert said(made["segment"]["where"]) == where
+
+
+async def test_the_size_of_a_segment_is_told_before_it_is_saved(ask: Ask, gateway: Gateway) -> None:
+    preview = """query ($where: SegmentConditionsInput!) { previewSegment(input: {where: $where}) {
+      size { members asOf note } userErrors { field } } }"""
+    made = FiguresMade(clock.now(), False)
+    figures = [Figures(id, clock.now(), orders, 0, "NEW", None) for id, orders in (("anna", 3), ("bert", 1))]
+    await write_figures(gateway.pool, figures, made, clock.now())
+    found = (await ask(preview, {"where": {"orders": {"min": 2}}})).data["previewSegment"]
+    assert (found["size"]["members"], found["size"]["note"]) == (1, None)
+    wrong = (await ask(preview, {"where": {"traits": [{"key": "plan"}]}})).data["previewSegment"]
+    assert wrong == {"size": None, "userErrors": [{"field": ["where", "traits", "0"]}]}
+    forbidden = await ask(preview, {"where": {"orders": {"min": 2}}}, scopes=["segments:write"])
+    assert forbidden.codes == ["FORBIDDEN"]
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -67,7 +146,7 @@ async def test_a_segment_is_saved_read_and_deleted(ask: Ask, gateway: Gateway) -
         ({"where": {}}, ["where"]),
         ({"where": {"rfm": []}}, ["where"]),
         ({"where": {"orders": {"min": 3, "max": 2}}}, ["where", "orders"]),
-        ({"where": {"recency": {"min": -1}}}, ["where", "recency"]),
+        ({"where": {"recency": {"min": -1}}}, ["where", "recency", "min"]),
         ({"where": {"rfm": ["NEW", "NEW"]}}, ["where", "rfm"]),
     ],
 )

@@ -1,0 +1,1 @@
+"""Mutations of what people choose for their own lists."""
