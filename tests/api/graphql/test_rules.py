@@ -47,7 +47,8 @@ AS_REACHED = {
     "DecisionEdge": "cursor node",
     "DeleteSegmentPayload": "deleted userErrors",
     "Placement": (
-        "id version removed list first filter price repeat fallback texts diversity explore changedAt changedBy reason"
+        "id version removed list first filter price repeat fallback texts diversity repeatShare explore changedAt"
+        " changedBy reason"
     ),
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
