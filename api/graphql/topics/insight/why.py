@@ -88,7 +88,7 @@ async def why_do_i_see_this(
     name = placement_of(gateway.signer, impression_id, placement)
     placed = gateway.placements.find(name)
     request = list_request(name, MAX_FIRST, None, market, None, None, placed=placed)
-    request = with_rules(gateway, name, request)
+    request = await with_rules(context, person, name, request)
     listed = await context.recommender.for_person(person, request)
     state = (await context.people.state(person)).state
     number = gateway.catalogue.number_of(check_id(item_id, "itemId"))
