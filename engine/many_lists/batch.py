@@ -16,10 +16,19 @@ from engine.catalogue.filters import Filter
 from engine.placements.placement import Placement, check_placement, length_of
 from engine.placements.serving_placements import ServingPlacements
 from engine.placements.settings import MOST_UNNAMED, ListKind
-from engine.recommending.people import Degradation, PeopleReader, PersonLoader, PersonState, ReadPerson
+from engine.recommending.people import (
+    Degradation,
+    PeopleReader,
+    PersonLoader,
+    PersonState,
+    ReadPerson,
+    is_paused,
+)
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.recommending.serving_models import ServingModels
+from engine.rules.rule_book import RuleBook
 from engine.rules.serving_rules import ServingRules
+from engine.segments.memberships import NONE
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.ranked import REASONS
@@ -150,19 +159,21 @@ class BatchRecommender:
         """
         bundle = self._models.current
         request = request.placed(self._placements.find(request.placement))
-        rules = self._rules.book.find(request.placement, self._catalogue, request.wanted)
-        request = request._replace(wanted=request.wanted._replace(rules=rules))
+        book = self._rules.book
         async for group in users:
             for start in range(0, len(group), AT_ONCE):
-                async for made in self._lists(group[start : start + AT_ONCE], request, bundle):
+                async for made in self._lists(group[start : start + AT_ONCE], request, bundle, book):
                     yield made
 
     async def _lists(
-        self, ids: Sequence[str], request: BatchRequest, bundle: AffinityModel | None
+        self, ids: Sequence[str], request: BatchRequest, bundle: AffinityModel | None, book: RuleBook
     ) -> AsyncIterator[UserList | RefusedUser]:
         read = [_person(id) for id in ids]
         people = [person for person in read if isinstance(person, Person)]
         loader = await self._load(list(dict.fromkeys(people)))
+        belong = dict[Person, frozenset[str]]()
+        if book.looks_at_segments(request.placement):
+            belong = await self._people.memberships.of_many(people, self._reads)
         for each in read:
             if isinstance(each, RefusedUser):
                 yield each
@@ -170,7 +181,10 @@ class BatchRecommender:
             # One recommender for each: it remembers what it scored.
             one = Recommender(self._catalogue, self._models, self._signer, loader, self._turns)
             one.bundle = bundle
-            yield self._user_list(each, request.placement, await one.for_person(each, request.wanted))
+            segments = NONE if is_paused((await loader.state(each)).state) else belong.get(each, NONE)
+            wanted = request.wanted._replace(segments=segments)
+            wanted = wanted._replace(rules=book.find(request.placement, self._catalogue, wanted))
+            yield self._user_list(each, request.placement, await one.for_person(each, wanted))
 
     async def _load(self, people: Sequence[Person]) -> PersonLoader:
         try:

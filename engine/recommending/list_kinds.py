@@ -153,9 +153,9 @@ def place_of(wanted: Wanted, person: Person, models: ServingModels, as_of: int, 
 
     Only lists by what the person wants next have such places, and none of given items.
     """
-    placement = wanted.placement
-    if placement is None or not placement.explore or wanted.kind not in RANKED or wanted.among is not None:
-        return Place(seen)
+    placement, ranked = wanted.placement, wanted.kind in RANKED
+    if placement is None or not placement.explore or not ranked or wanted.among is not None:
+        return Place(seen, ranked=ranked)
     serving = models.current
     universe = serving.universe if serving else None
     return Place(seen, models.explorables.exploration(placement, person, universe, as_of, seen))

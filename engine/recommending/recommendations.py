@@ -67,6 +67,7 @@ class ListRequest(NamedTuple):
     personalize: bool = True
     shelf: str | None = None  # where the list is shown; None: nobody sees it
     placement: Placement | None = None  # what the shop wants there; None: a list as by default
+    segments: frozenset[str] = frozenset()  # of the person, for the rules to be found by
     rules: RulesInForce | None = None  # the shop's rules that hold; whoever makes the list waits until they are ready
     query: str | None = None  # what the person searches for: only rules look at it
     asked: ListKind | None = None  # the kind of list; None: the placement's

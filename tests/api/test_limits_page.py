@@ -37,6 +37,7 @@ from db import segments as stored_segments
 from engine import outcomes, scopes
 from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
+from engine.explaining import rule_effects
 from engine.intake import ingest
 from engine.jobs import feed
 from engine.placements import placement as placed
@@ -78,12 +79,13 @@ ENFORCED = {
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
     "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),
-    "placements, markets or searches that a rule names": (rule_settings.MOST_NAMES, ""),
+    "placements, markets, searches or segments that a rule names": (rule_settings.MOST_NAMES, ""),
     "`ranges` of a rule": (rule_settings.MOST_RANGES, ""),
     "`query` of a context, and a search that a rule names": (queries.LONGEST_QUERY, " characters"),
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),
     "position of a pin": (rule_settings.LAST_POSITION, ""),
     "rules of the items, categories and search of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
+    "rules that `explain` names": (rule_effects.MOST_TOLD, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
     "items that a person hides": (choices.MOST_ITEMS, ""),
     "categories that a person hides": (choices.MOST_CATEGORIES, ""),

@@ -14,6 +14,8 @@ from api.graphql.topics.events import Event, history
 from api.graphql.topics.forecasts import CHURN, NEXT_PURCHASE, ChurnForecast, PurchaseForecast
 from api.graphql.topics.insight.affinities import AFFINITIES, Affinity
 from api.graphql.topics.insight.hidden import HIDDEN, PAUSED, HiddenChoices
+from api.graphql.topics.insight.interests import INTERESTS, Interest
+from api.graphql.topics.insight.why import WHY, WhyShown
 from api.graphql.topics.lists.kinds import ListArgument
 from api.graphql.topics.pages import PAGE, PageSlot
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
@@ -185,6 +187,8 @@ class User(Node):
 
     affinities: list[Affinity] | None = AFFINITIES
 
+    interests: list[Interest] | None = INTERESTS
+    why_do_i_see_this: WhyShown | None = WHY
     hidden: HiddenChoices | None = HIDDEN
     paused: bool | None = PAUSED
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, Self, cast
 
 import strawberry
 
-from api.gateway import Gateway
 from api.graphql.context import Context, Info
 from api.graphql.planning.pure import pure
 from api.graphql.topics.items import Item, Market
@@ -196,7 +195,7 @@ async def recommend(
         placement, first, where, market, wanted, exclude, after=after, among=among, shelf=shelf, placed=placed,
         kind=kind,
     )  # fmt: skip
-    request = with_rules(context.gateway, placement, request)
+    request = await with_rules(context, person, placement, request)
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(
         context, listed, placement, person, request.market, placed=placed, preview=preview
@@ -243,10 +242,15 @@ def list_request(
     )
 
 
-def with_rules(gateway: Gateway, placement: str, request: ListRequest, book: RuleBook | None = None) -> ListRequest:
-    """The request with the rules that hold for it: those of `book`, or those that are saved."""
-    book = book or gateway.rules.book
-    return request._replace(rules=book.find(placement, gateway.catalogue, request))
+async def with_rules(
+    context: Context, person: Person, placement: str, request: ListRequest, book: RuleBook | None = None
+) -> ListRequest:
+    """The request with the rules that hold for it and the person: those of `book`, or those that are saved."""
+    book = book or context.gateway.rules.book
+    if book.looks_at_segments(placement):
+        segments = await context.people.segments(person, personalize=request.personalize)
+        request = request._replace(segments=segments)
+    return request._replace(rules=book.find(placement, context.gateway.catalogue, request))
 
 
 def _session(id: str | None) -> int:

@@ -33,13 +33,13 @@ async def page_of(shop: Gateway, person: Person, request: ListRequest) -> Page:
 def draw_request(draw: Random, kind: ListKind | None) -> dict[str, Any]:
     """What the page shows, what the person looked at, and rules."""
     documents = draw.choice(RULES)
-    rules = documents and [Rule.of(f"r{at}", 1, read_rule(each)) for at, each in enumerate(documents)]
+    rules = [Rule.of(f"r{at}", 1, read_rule(each)) for at, each in enumerate(documents or ())]
     return {
         "asked": kind,
         "context_items": draw.sample(IDS, draw.randrange(4)),
         "viewed_items": draw.sample(IDS, draw.randrange(4)),
         "among": draw.choice([None, None, draw.sample(IDS, 12)]),
-        "rules": rules and RulesInForce(rules, None),
+        "rules": RulesInForce(rules, None) if rules else None,
     }
 
 

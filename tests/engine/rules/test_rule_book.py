@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
-from engine.explaining.rule_effects import excluding
+from engine.explaining.rule_effects import MOST_TOLD, effects_on, excluding, rules_about
 from engine.rules.in_force import RulesInForce, narrow_by
 from engine.rules.rule import Rule
 from engine.rules.rule_book import RuleBook
 from engine.rules.settings import read_rule
 
 PLACES, MARKETS, ITEMS, CATEGORIES = ("home", "cart"), ("DE", "FR"), ("i1", "i2"), ("x", "y")
+SEGMENTS = ("loyal", "new")
 TIMES = tuple(f"2026-01-0{day}T00:00:00Z" for day in range(1, 6))
 FIRST = 1_767_225_600  # 2026-01-01
 
@@ -43,6 +44,7 @@ class Asked:
     market: str | None
     category: str | None
     context_items: Sequence[str]
+    segments: frozenset[str] = frozenset()
     query: str | None = None
 
 
@@ -56,14 +58,19 @@ WHEN = st.fixed_dictionaries(
         "markets": some(MARKETS),
         "itemIds": some(ITEMS),
         "categories": some(CATEGORIES),
+        "segments": some(SEGMENTS),
         "queries": some(("Crème brûlée", "tea", "green TEA!")),
     },
     optional={"from": st.sampled_from(TIMES[:2]), "to": st.sampled_from(TIMES[2:])},
 )
 ASKED = st.builds(
-    Asked, st.sampled_from((None, *MARKETS)), st.sampled_from((None, *CATEGORIES)), some((*ITEMS, "unheard")),
+    Asked,
+    st.sampled_from((None, *MARKETS)),
+    st.sampled_from((None, *CATEGORIES)),
+    some((*ITEMS, "unheard")),
+    some((*SEGMENTS, "other")).map(frozenset),
     st.sampled_from((None, "", "BRULEE de la creme", "the green-tea set", "teapot", "Tea")),
-)  # fmt: skip
+)
 FOUND = {
     "Crème brûlée": {"BRULEE de la creme"}, "tea": {"the green-tea set", "Tea"}, "green TEA!": {"the green-tea set"},
 }  # fmt: skip  # by the search of a rule: what is it
@@ -87,6 +94,7 @@ def test_exactly_the_rules_that_hold_are_found(
         inside &= not when.markets or asked.market in when.markets
         inside &= not when.item_ids or not set(when.item_ids).isdisjoint(asked.context_items)
         inside &= not when.categories or not shown.isdisjoint(when.categories)
+        inside &= not when.segments or not asked.segments.isdisjoint(when.segments)
         inside &= not when.queries or any(asked.query in FOUND[query] for query in when.queries)
         inside &= when.from_ is None or when.from_.timestamp() <= now
         return inside and (when.to is None or now < when.to.timestamp())
@@ -97,6 +105,8 @@ def test_exactly_the_rules_that_hold_are_found(
     again = RuleBook(rules, now, book).find(placement, catalogue(), asked)
     assert again is found, "what they do is not found out again"
     assert book.until > now
+    with_segments = any(rule.says.when.segments for rule in rules if holds(rule))
+    assert book.looks_at_segments(placement) or not with_segments
 
 
 def test_the_most_important_hundred_of_very_many_rules_of_a_page_hold() -> None:
@@ -121,4 +131,24 @@ def test_only_what_matches_is_listed_also_of_items_that_come_before_many_rules_a
     narrow_by(rules, allowed)
     assert allowed[1] == (kind == "INCLUDE_ONLY") and allowed[small.size :].all() == (kind == "EXCLUDE")
     assert allowed[small.size :].any() == (kind == "EXCLUDE")
-    assert excluding(rules, small, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)
+    about = asyncio.run(rules_about(rules, small, small.size + 1))
+    assert excluding(rules, about, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)
+
+
+def test_an_explanation_names_the_most_important_rules_and_others_run_while_they_are_found() -> None:
+    says = [read_rule({"kind": "BOOST", "factor": 2, "filter": {"ids": ["i1"]}, "priority": at}) for at in range(300)]
+    held, small, passed = RulesInForce([Rule.of(f"r{at}", 1, one) for at, one in enumerate(says)], None), catalogue(), 0
+
+    async def find() -> list[Rule]:
+        nonlocal passed
+        finding = asyncio.ensure_future(rules_about(held, small, 1))
+        while not finding.done():
+            passed += 1
+            await asyncio.sleep(0)
+        return finding.result()
+
+    about = asyncio.run(find())
+    told = effects_on(held, about, small, 1)
+    assert [one.rule_id for one in told] == [f"r{at}" for at in range(299, 299 - MOST_TOLD, -1)]
+    assert passed >= 300 / 20
+    assert asyncio.run(rules_about(held, small, 2)) == []

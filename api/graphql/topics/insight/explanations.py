@@ -268,7 +268,7 @@ class ExplanationQuery:
         request = list_request(
             placement, first, context, market, read_filter(filter), exclude, placed=placed, kind=list
         )
-        request = with_rules(info.context.gateway, placement, request)
+        request = await with_rules(info.context, person, placement, request)
         version = None if model_version_id is None else check_id(model_version_id, "modelVersionId")
         found = await _explainer(info.context).explain(person, id, request, version)
         return Explanation.of(found, info.context, person, request.market, placed)

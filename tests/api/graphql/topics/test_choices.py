@@ -235,6 +235,7 @@ async def test_an_item_that_the_catalogue_gets_later_is_hidden_from_its_first_mo
 ) -> None:
     await chosen(ask, 'hideItem(itemId: "new")')
     assert (await ask(HIDDEN, person=ANNA)).data["me"]["hidden"] == {"itemIds": ["new"], "categories": [], "items": []}
+    await all_listed(ask)  # the state is kept
     await upsert_items(trained.pool, [{"id": "new", "updated_at": clock.now(), "categories": ["all"]}])
     await trained.catalogue.refresh()
     assert "new" not in await all_listed(ask)
