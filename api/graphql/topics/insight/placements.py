@@ -339,7 +339,7 @@ class PlacementMutation:
             record = await change_placement(gateway.shares.bulk, id, given, by, reason, expected=version)
         except InvalidInput as error:
             return UpsertPlacementPayload(placement=None, user_errors=_errors(error))
-        await gateway.placements.refresh()
+        await gateway.placements.refresh_after_change()
         return UpsertPlacementPayload(placement=Placement.of(record), user_errors=[])
 
     @strawberry.mutation(
@@ -364,7 +364,7 @@ class PlacementMutation:
             record = await replace_placement(gateway.shares.bulk, id, None, by, reason, expected=version)
         except InvalidInput as error:
             return RemovePlacementPayload(placement=None, user_errors=_errors(error))
-        await gateway.placements.refresh()
+        await gateway.placements.refresh_after_change()
         return RemovePlacementPayload(placement=Placement.of(record) if record else None, user_errors=[])
 
 
