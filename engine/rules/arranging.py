@@ -168,7 +168,7 @@ class Arrangement:
         collapse: bool,
     ) -> None:
         self._effects, self._catalogue, self._allowed, self._begin = effects, catalogue, allowed, len(seen)
-        self._score, self._shown = score, shown
+        self._score, self._shown, self._last = score, shown, self._shown_elsewhere(shown)
         self._hard = [_Bound(catalogue.groups, 1, None)] if collapse and catalogue.has_groups else []
         at_most = [_Bound(codes, rule.says.count or 1, about) for rule, about, codes in effects.at_most]
         self._all = [*self._hard, *at_most]
@@ -202,7 +202,7 @@ class Arrangement:
 
     def page(self, length: int) -> Ranked:
         """The next items, at most so many."""
-        rest = _Ranking(self._score, self._allowed, length + LEAST + len(self._shown), self._all, self._last())
+        rest = _Ranking(self._score, self._allowed, length + LEAST + len(self._shown), self._all, self._last)
         pins, found, used = dict(self._pinned), list[int](), set(self._pinned_items)
         while len(found) < length:
             place = self._begin + len(found)
@@ -226,11 +226,11 @@ class Arrangement:
         for bound in bounds:
             bound.count(number)
 
-    def _last(self) -> Mask | None:
+    def _shown_elsewhere(self, shown: _Numbers) -> Mask | None:
         """The items that are shown elsewhere, and their variants."""
-        if not len(self._shown):
+        if not len(shown):
             return None
-        last, shown = np.zeros_like(self._allowed), self._shown[self._shown < self._catalogue.size]
+        last, shown = np.zeros_like(self._allowed), shown[shown < self._catalogue.size]
         last[shown] = True
         if self._catalogue.has_groups:
             last[self._catalogue.variants_of(shown)] = True
@@ -258,7 +258,7 @@ class Arrangement:
         """The ranking of the items that match."""
         mask = np.zeros_like(self._allowed)
         mask[: len(about)] = about[: len(self._allowed)]
-        return _Ranking(self._score, self._allowed & mask, 2 * LEAST + len(self._pinned), self._all)
+        return _Ranking(self._score, self._allowed & mask, 2 * LEAST + len(self._pinned), self._all, self._last)
 
     def _ranked(self, numbers: _Numbers, rest: _Ranking) -> Ranked:
         scores, ranked = rest.scores_of(numbers), rest.ranked

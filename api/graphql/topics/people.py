@@ -16,8 +16,9 @@ from api.graphql.topics.insight.affinities import AFFINITIES, Affinity
 from api.graphql.topics.insight.hidden import HIDDEN, PAUSED, HiddenChoices
 from api.graphql.topics.insight.interests import INTERESTS, Interest
 from api.graphql.topics.insight.why import WHY, WhyShown
+from api.graphql.topics.lists.kinds import ListArgument
 from api.graphql.topics.pages import PAGE, PageSlot
-from api.graphql.topics.recommendations import ListArgument, RecommendationConnection, RecommendationContext, recommend
+from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
 from api.graphql.types.bounds import AtMost
