@@ -24,6 +24,7 @@ BASE_TTL: Final = 86_400  # seconds
 DELTA_TTL: Final = 2 * 86_400  # seconds; longer than a base, so that no event is missing from both
 CHOICES_TTL: Final = 2 * 86_400  # seconds; longer than a base, so that a base without these choices ends before
 DELTA_LENGTH: Final = 512  # events of one person
+MEMBERSHIPS_TTL: Final = 120  # seconds: members are found every hour, and lists follow soon after
 HINT_TTL: Final = 86_400  # seconds an acknowledged event is remembered
 DOCUMENT_TTL: Final = 86_400  # seconds an automatic document is kept
 SERVING_CHANGED: Final = "serving:changed"  # a channel
@@ -47,6 +48,7 @@ class PersonKeys(NamedTuple):
     base: str
     delta: str
     choices: str  # those that were changed lately: a base may be older
+    segments: str  # the ids of the segments that the person belongs to
 
 
 class RecentEvent(NamedTuple):
@@ -115,7 +117,8 @@ async def _ask(connection: Connection, *words: Any) -> Any:
 def person_keys(person: Person) -> PersonKeys:
     """The keys of a person's state, over a hash: an id may be long, and Redis need not know it."""
     name = blake2b(f"{person.kind}:{person.id}".encode(), digest_size=12).hexdigest()
-    return PersonKeys(*(f"person:{{{name}}}:{part}" for part in PersonKeys._fields))
+    begin = f"person:{{{name}}}:"
+    return PersonKeys(begin + "base", begin + "delta", begin + "choices", begin + "segments")
 
 
 def rate_key(kind: str, whose: str) -> str:
@@ -244,6 +247,17 @@ def owner_in(packed: bytes | None) -> Person | None:
     return Person("user", packed[len(_OWNER) :].decode()) if packed is not None and packed.startswith(_OWNER) else None
 
 
+async def read_memberships(redis: Redis, person: Person) -> list[str] | None:
+    """The ids of the person's segments; None where they are not kept."""
+    (packed,) = await ask(redis, ("GET", person_keys(person).segments))
+    return None if packed is None else packed.decode().split()
+
+
+async def write_memberships(redis: Redis, person: Person, segments: Sequence[str]) -> None:
+    """Keep the ids of the person's segments, which have no spaces, for some minutes."""
+    await redis.set(person_keys(person).segments, " ".join(segments), ex=MEMBERSHIPS_TTL)
+
+
 async def move_person(redis: Redis, before: Person, user: Person) -> None:
     """Add the recent events of a guest or an old user id to the user's; drop the user's base and the other's keys.
 
@@ -257,7 +271,7 @@ async def move_person(redis: Redis, before: Person, user: Person) -> None:
             pipeline.zremrangebyrank(new.delta, 0, -1 - DELTA_LENGTH)
             pipeline.expire(new.delta, DELTA_TTL)
             await pipeline.execute()
-    await redis.unlink(new.base)
+    await redis.unlink(new.base, new.segments)
     await redis.unlink(*old)
 
 

@@ -23,3 +23,13 @@ async def list_rules(
         placement,
     )
     return [StoredSettings(**row) for row in rows]
+
+
+async def rules_naming(connection: Connection, segment: str, first: int) -> list[str]:
+    """The ids of at most `first` rules that hold only for people of a segment, in order."""
+    rows = await connection.fetch(
+        f"SELECT id FROM ({RULES.newest}) AS newest WHERE settings #> '{{when,segments}}' ? $1 ORDER BY id LIMIT $2",
+        segment,
+        first,
+    )
+    return [row["id"] for row in rows]

@@ -42,15 +42,13 @@ class Query:
         They are among those who ever bought, those with traits, and those with events that a condition names.
         """
         holds = self._all(where)
-        counted = [f", counted_{at} AS MATERIALIZED ({query})" for at, query in enumerate(self.counts)]
-        joins = [f" LEFT JOIN counted_{at} USING (user_id)" for at in range(len(self.counts))]
-        named = [f" UNION SELECT user_id FROM counted_{at}" for at in range(len(self.counts))]
+        counted = "".join(
+            f" FULL JOIN ({query}) AS counted_{at} USING (user_id)" for at, query in enumerate(self.counts)
+        )
         return (
-            f"WITH merged AS (SELECT user_id FROM merged_users){''.join(counted)}, known AS ("
-            f"SELECT user_id FROM segment_figures UNION SELECT id FROM users{''.join(named)}"
-            " EXCEPT SELECT user_id FROM merged)"
-            " SELECT known.user_id FROM known LEFT JOIN segment_figures AS figures USING (user_id)"
-            f" LEFT JOIN users ON users.id = known.user_id{''.join(joins)} WHERE {holds}"
+            "SELECT user_id FROM (SELECT user_id FROM segment_figures AS figures"
+            f" FULL JOIN (SELECT id AS user_id, traits FROM users) AS users USING (user_id){counted} WHERE {holds})"
+            " AS found WHERE NOT EXISTS (SELECT FROM merged_users WHERE merged_users.user_id = found.user_id)"
         )
 
     def _given(self, value: object, kind: str) -> str:
@@ -58,7 +56,7 @@ class Query:
         return f"${len(self.args)}::{kind}"
 
     def _all(self, where: Definition) -> str:
-        """SQL: whether every condition holds. Each is true or false, never null, so that NOT means what it says."""
+        """SQL: whether every condition holds; null or false where one does not."""
         parts = []
         if "rfm" in where:
             parts.append(f"figures.rfm = ANY({self._given(list(where['rfm']), 'text[]')})")
@@ -75,10 +73,10 @@ class Query:
         parts += [self._share(affinity) for affinity in where.get("affinities", ())]
         parts += [self._events(events) for events in where.get("events", ())]
         if "any_of" in where:
-            parts.append(" OR ".join(self._all(each) for each in where["any_of"]))
+            parts.append(" OR ".join(f"({self._all(each)})" for each in where["any_of"]))
         if "not" in where:
-            parts.append(f"NOT {self._all(where['not'])}")
-        return f"({' AND '.join(f'coalesce(({part}), false)' for part in parts)})"
+            parts.append(f"NOT coalesce({self._all(where['not'])}, false)")
+        return " AND ".join(f"({part})" for part in parts)
 
     def _between(self, value: str, bounds: Mapping[str, Any]) -> str:
         signs = (("min", ">="), ("max", "<="))

@@ -143,6 +143,16 @@ async def list_segments(connection: Connection) -> list[Segment]:
     return [Segment(**row) for row in await connection.fetch(f"SELECT {_COLUMNS} FROM {_NEWEST} ORDER BY segments.id")]
 
 
+async def unknown_segments(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """Those of these ids that no segment has."""
+    rows = await connection.fetch(
+        "SELECT id FROM unnest($1::text[]) AS given (id) WHERE NOT EXISTS (SELECT FROM segments"
+        " WHERE segments.id = given.id) ORDER BY 1",
+        list(ids),
+    )
+    return [row["id"] for row in rows]
+
+
 async def has_due_segments(connection: Connection) -> bool:
     """Whether members of any segment are to be found now."""
     return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM segments WHERE due_at <= now())"))
@@ -304,6 +314,18 @@ async def _delete_members(connection: Connection, users: Sequence[str]) -> int:
         for table in ("segment_members", "segment_figures")
     ]
     return sum(int(tag.rpartition(" ")[2]) for tag in tags)
+
+
+async def memberships_of(connection: Connection, users: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the segments that each of these users belongs to, in order; those of the user they are now."""
+    rows = await connection.fetch(
+        "SELECT given.id, array_agg(segment_id ORDER BY segment_id) AS segments FROM unnest($1::text[]) AS given (id)"
+        " LEFT JOIN merged_users ON merged_users.user_id = given.id"
+        " JOIN segment_members ON segment_members.user_id = coalesce(into_id, given.id) AND gone IS NULL"
+        " GROUP BY given.id",
+        list(users),
+    )
+    return {row["id"]: row["segments"] for row in rows}
 
 
 async def segments_of(connection: Connection, users: Sequence[str]) -> list[str]:

@@ -16,12 +16,13 @@ from cli.interface import AsJson, print_json, print_json_line
 if TYPE_CHECKING:
     from engine.catalogue.filters import Filter
 
-_FIELDS = """known recommendations(first: $first, preview: true) {
+_FIELDS = """known recommendations(first: $first, list: $list, preview: true) {
     modelVersion asOf degraded
     edges { rank probability reason { code text } node { id title brand price { amount currency } } }
   }"""
-USER_QUERY = f"query Recommend($id: ID!, $first: Int!) {{ person: user(id: $id) {{ {_FIELDS} }} }}"
-GUEST_QUERY = f"query Recommend($id: ID!, $first: Int!) {{ person: visitor(anonymousId: $id) {{ {_FIELDS} }} }}"
+_ASKED = "($id: ID!, $first: Int!, $list: ListKind)"
+USER_QUERY = f"query Recommend{_ASKED} {{ person: user(id: $id) {{ {_FIELDS} }} }}"
+GUEST_QUERY = f"query Recommend{_ASKED} {{ person: visitor(anonymousId: $id) {{ {_FIELDS} }} }}"
 
 
 class BatchAsked(NamedTuple):
@@ -31,6 +32,7 @@ class BatchAsked(NamedTuple):
     first: int | None
     market: str | None
     filter: str | None
+    list: str | None
 
 
 class ListFormat(StrEnum):
@@ -64,6 +66,10 @@ def recommend(
         str | None, typer.Option(metavar="JSON", help="Only such items in the file, as GraphQL's ItemFilter.")
     ] = None,
     market: Annotated[str | None, typer.Option(help="Only items available in this market in the file.")] = None,
+    list: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What to list, such as BUY_AGAIN; by default what the placement says."),
+    ] = None,
     queue: Annotated[
         bool, typer.Option("--queue", help="With --all: let a trainer write the file, below PENCHANT_LISTS_URL.")
     ] = False,
@@ -80,16 +86,16 @@ def recommend(
     if queue:
         if not every or any(each is not None for each in (user, users, to)) or guest:
             raise WrongCommand("Say --all --queue, without USER, --users and --to.")
-        _queue(format, BatchAsked(placement, first, market, filter), as_json=as_json)
+        _queue(format, BatchAsked(placement, first, market, filter, list), as_json=as_json)
         return
     if every or users is not None:
         if user is not None or guest or to is None or (every and users is not None):
             raise WrongCommand("Say --all or --users FILE, and --to URL, without USER.")
-        _write(to, format, BatchAsked(placement, first, market, filter), users, as_json=as_json)
+        _write(to, format, BatchAsked(placement, first, market, filter, list), users, as_json=as_json)
         return
     if user is None or to is not None:
         raise WrongCommand("Say whose list: USER; or --all or --users FILE, and --to URL.")
-    _show(user, 10 if first is None else first, client, url, guest=guest, as_json=as_json)
+    _show(user, 10 if first is None else first, list, client, url, guest=guest, as_json=as_json)
 
 
 def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | None, *, as_json: bool) -> None:
@@ -98,7 +104,7 @@ def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | 
     from engine.many_lists.batch import BatchRequest
 
     configure_logs("WARNING")
-    request = BatchRequest.of(asked.placement, asked.first, asked.market, _filter(asked))
+    request = BatchRequest.of(asked.placement, asked.first, asked.market, _filter(asked), asked.list)
     done = write_lists(to, None if format is None else format.value, request, users)
     if as_json:
         print_json_line(done._asdict())
@@ -116,8 +122,9 @@ def _queue(format: ListFormat | None, asked: BatchAsked, *, as_json: bool) -> No
 
     configure_logs("ERROR")
     wanted = WantedLists(
-        asked.placement, asked.first, asked.market, _filter(asked), "parquet" if format is None else format.value
-    )
+        asked.placement, asked.first, asked.market, _filter(asked), "parquet" if format is None else format.value,
+        asked.list,
+    )  # fmt: skip
     job = queue_lists(wanted)
     if as_json:
         print_json_line({"job": job.id, "state": job.state})
@@ -133,9 +140,11 @@ def _filter(asked: BatchAsked) -> "Filter | None":
     return read_filter_text(asked.filter)
 
 
-def _show(user: str, first: int, client: str | None, url: str | None, *, guest: bool, as_json: bool) -> None:
+def _show(
+    user: str, first: int, kind: str | None, client: str | None, url: str | None, *, guest: bool, as_json: bool
+) -> None:
     query = GUEST_QUERY if guest else USER_QUERY
-    person = running_gateway(client, url).query(query, {"id": user, "first": first})["person"]
+    person = running_gateway(client, url).query(query, {"id": user, "first": first, "list": kind})["person"]
     if as_json:
         print_json(person)
     else:

@@ -15,11 +15,20 @@ from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.placements.placement import Placement, check_placement, length_of
 from engine.placements.serving_placements import ServingPlacements
-from engine.placements.settings import MOST_UNNAMED
-from engine.recommending.people import Degradation, PeopleReader, PersonLoader, PersonState, ReadPerson
+from engine.placements.settings import MOST_UNNAMED, ListKind
+from engine.recommending.people import (
+    Degradation,
+    PeopleReader,
+    PersonLoader,
+    PersonState,
+    ReadPerson,
+    is_paused,
+)
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
 from engine.recommending.serving_models import ServingModels
+from engine.rules.rule_book import RuleBook
 from engine.rules.serving_rules import ServingRules
+from engine.segments.memberships import NONE
 from engine.signing import Signer
 from ml.affinity.model import AffinityModel
 from ml.ranked import REASONS
@@ -38,12 +47,18 @@ class BatchRequest(NamedTuple):
     unnamed: bool = False  # whether the placement may say how many items: no more than `wanted` does
 
     @classmethod
-    def of(cls, placement: str, first: int | None, market: str | None, filter: Filter | None) -> Self:
-        """The request for lists of `first` items, or of as many as the placement says. Raises InvalidInput."""
+    def of(
+        cls, placement: str, first: int | None, market: str | None, filter: Filter | None, kind: str | None = None
+    ) -> Self:
+        """The request for lists of `first` items, or of as many as the placement says, and of a kind.
+
+        Raises InvalidInput.
+        """
         most = MOST_UNNAMED if first is None else first
         if not 1 <= most <= MAX_FIRST:
             raise InvalidInput(f"first must be between 1 and {MAX_FIRST}.", "first")
-        return cls(check_placement(placement), ListRequest(most, filter=filter, market=market), first is None)
+        wanted = ListRequest(most, filter=filter, market=market, asked=_read_kind(kind))
+        return cls(check_placement(placement), wanted, first is None)
 
     def placed(self, placement: Placement | None) -> Self:
         """The request as this placement wants it."""
@@ -144,19 +159,21 @@ class BatchRecommender:
         """
         bundle = self._models.current
         request = request.placed(self._placements.find(request.placement))
-        rules = self._rules.book.find(request.placement, self._catalogue, request.wanted)
-        request = request._replace(wanted=request.wanted._replace(rules=rules))
+        book = self._rules.book
         async for group in users:
             for start in range(0, len(group), AT_ONCE):
-                async for made in self._lists(group[start : start + AT_ONCE], request, bundle):
+                async for made in self._lists(group[start : start + AT_ONCE], request, bundle, book):
                     yield made
 
     async def _lists(
-        self, ids: Sequence[str], request: BatchRequest, bundle: AffinityModel | None
+        self, ids: Sequence[str], request: BatchRequest, bundle: AffinityModel | None, book: RuleBook
     ) -> AsyncIterator[UserList | RefusedUser]:
         read = [_person(id) for id in ids]
         people = [person for person in read if isinstance(person, Person)]
         loader = await self._load(list(dict.fromkeys(people)))
+        belong = dict[Person, frozenset[str]]()
+        if book.looks_at_segments(request.placement):
+            belong = await self._people.memberships.of_many(people, self._reads)
         for each in read:
             if isinstance(each, RefusedUser):
                 yield each
@@ -164,7 +181,10 @@ class BatchRecommender:
             # One recommender for each: it remembers what it scored.
             one = Recommender(self._catalogue, self._models, self._signer, loader, self._turns)
             one.bundle = bundle
-            yield self._user_list(each, request.placement, await one.for_person(each, request.wanted))
+            segments = NONE if is_paused((await loader.state(each)).state) else belong.get(each, NONE)
+            wanted = request.wanted._replace(segments=segments)
+            wanted = wanted._replace(rules=book.find(request.placement, self._catalogue, wanted))
+            yield self._user_list(each, request.placement, await one.for_person(each, wanted))
 
     async def _load(self, people: Sequence[Person]) -> PersonLoader:
         try:
@@ -189,6 +209,12 @@ class BatchRecommender:
             listed.degraded,
             items,
         )
+
+
+def _read_kind(name: str | None) -> ListKind | None:
+    if name is not None and name not in ListKind.__members__:
+        raise InvalidInput(f"list must be one of {', '.join(ListKind)}.", "list")
+    return None if name is None else ListKind[name]
 
 
 def _person(id: str) -> Person | RefusedUser:

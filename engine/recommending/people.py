@@ -29,6 +29,7 @@ from db.postgres import Connection
 from db.users import known_people
 from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_states import KeptStates
+from engine.segments.memberships import NONE, Memberships
 from ml.masks import distinct
 from ml.state import DISLIKES_HOLD, EVENT, State, StateDamaged, Table, fold
 
@@ -93,6 +94,7 @@ class PeopleReader:
         self._dislikes_hold = dislikes_hold
         self._bases = SingleFlight(self._build)
         self._kept = KeptStates(catalogue)
+        self.memberships = Memberships(pool, redis)
 
     async def state(self, person: Person) -> PersonState:
         """The person's state: one Redis pipeline, and three short Postgres queries if there is no base.
@@ -180,6 +182,7 @@ class PeopleReader:
         """Forget what this process remembers of people. Other processes do so within KEPT_FOR seconds."""
         for person in people:
             self._kept.forget(person)
+            self.memberships.forget(person)
 
     async def _cached(self, person: Person) -> tuple[bytes | None, list[bytes], list[Degradation]]:
         """The packed base and the recent events, and what is known to be missing in them."""
@@ -302,6 +305,7 @@ class PersonLoader:
         self._reader = reader
         self._reading: dict[Person, asyncio.Lock] = {}
         self._states: dict[Person, PersonState] = {}
+        self._segments: dict[Person, frozenset[str]] = {}
 
     @CachedProperty
     def _known(self) -> GatheredReads[Person, Person]:
@@ -326,6 +330,14 @@ class PersonLoader:
         if await self.known(person):
             return found
         return found._replace(degraded=[*found.degraded, Degradation.UNKNOWN_PERSON])
+
+    async def segments(self, person: Person, *, personalize: bool = True) -> frozenset[str]:
+        """The segments of the person, for a list; none for one that is not personal."""
+        if not personalize or is_paused((await self.state(person)).state):
+            return NONE
+        if person not in self._segments:
+            self._segments[person] = await self._reader.memberships.of(person)
+        return self._segments[person]
 
     async def state_until(self, person: Person, end: Sequence[int]) -> State | None:
         """The person's state as it was for a list that began with this `end`; None when nobody knows it."""

@@ -1,12 +1,13 @@
 """Changes and removes rules, in all gateways within seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.contract import check_reason
 from core.errors import InvalidInput
 from db.postgres import Connection
 from db.rules import RULES
+from db.segments import unknown_segments
 from db.versioned_settings import Difference, StoredSettings
 from engine.rules.settings import read_rule
 
@@ -40,6 +41,7 @@ async def replace_rule(
     newest version.
     """
     wanted = None if settings is None else checked(settings)
+    await _check_segments(connection, [wanted] if wanted else [])
     why = None if reason is None else check_reason(reason)
     return await RULES.save(connection, check_rule_id(id), lambda _: wanted, changed_by, why, expected=expected)
 
@@ -49,4 +51,13 @@ async def replace_rules(
 ) -> list[Difference]:
     """Put these rules by id into the place of those there, all or none; what that changes. Raises InvalidInput."""
     wanted = {check_rule_id(id): checked(settings) for id, settings in rules.items()}
+    await _check_segments(connection, wanted.values())
     return await RULES.save_all(connection, wanted, changed_by, None if reason is None else check_reason(reason))
+
+
+async def _check_segments(connection: Connection, rules: Iterable[Mapping[str, Any]]) -> None:
+    """Raise InvalidInput when a rule names a segment that is not there: it would never hold."""
+    named = {name for rule in rules for name in rule.get("when", {}).get("segments", ())}
+    unknown = await unknown_segments(connection, sorted(named)) if named else []
+    if unknown:
+        raise InvalidInput(f"when.segments names segments that are not there: {', '.join(unknown)}.", "when.segments")

@@ -49,8 +49,9 @@ class Rule:
 
     @property
     def is_of_page(self) -> bool:
-        """Whether it holds only on pages with some item or category, or for some searches."""
-        return bool(self.says.when.item_ids or self.says.when.categories or self.searches)
+        """Whether it holds only on some pages, for some searches, or for people of some segment."""
+        when = self.says.when
+        return bool(when.item_ids or when.categories or when.segments or self.searches)
 
     @property
     def chooses(self) -> bool:
@@ -81,6 +82,11 @@ class Rule:
         """Whether it holds in the lists of a placement and a market."""
         when = self.says.when
         return (not when.placements or placement in when.placements) and (not when.markets or market in when.markets)
+
+    def holds_for(self, segments: frozenset[str]) -> bool:
+        """Whether it holds in the lists of a person who belongs to these segments."""
+        wanted = self.says.when.segments
+        return not wanted or not segments.isdisjoint(wanted)
 
     def holds_on(self, categories: Set[str], searched: Set[str]) -> bool:
         """Whether it holds on a page of these categories where somebody searches for these words."""

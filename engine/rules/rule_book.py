@@ -29,6 +29,8 @@ class Listed(Protocol):
     @property
     def context_items(self) -> Sequence[str]: ...  # noqa: D102
     @property
+    def segments(self) -> frozenset[str]: ...  # noqa: D102
+    @property
     def query(self) -> str | None: ...  # noqa: D102
 
 
@@ -42,6 +44,7 @@ class RuleBook:
         self._everywhere = list[Rule]()
         self._of_item = dict[tuple[str | None, str], list[Rule]]()
         self._of_category = dict[tuple[str | None, str], list[Rule]]()
+        self._of_segment = dict[tuple[str | None, str], list[Rule]]()
         self._of_word = dict[tuple[str | None, str], list[Rule]]()
         self._placements = {name for rule in held for name in rule.says.when.placements}
         for rule in held:
@@ -56,6 +59,12 @@ class RuleBook:
                 searches = rule.searches if not when.item_ids and not when.categories else ()
                 for word in {max(sorted(words), key=len) for words in searches}:  # rules of few share it
                     self._of_word.setdefault((placement, word), []).append(rule)
+                of_person = not (when.item_ids or when.categories or rule.searches)
+                for name in when.segments if of_person else ():
+                    self._of_segment.setdefault((placement, name), []).append(rule)
+        self._by_segment = {
+            name for rule in held if rule.says.when.segments for name in rule.says.when.placements or (None,)
+        }
         known = [*(earlier._bases.values() if earlier else ()), *(earlier._pages.values() if earlier else ())]
         self._known = {each: each for each in known}
         self._bases: OrderedDict[tuple[str | None, str | None], RulesInForce] = OrderedDict()
@@ -79,6 +88,10 @@ class RuleBook:
         _keep(self._pages, (base, of_page), found)
         return found
 
+    def looks_at_segments(self, placement: str) -> bool:
+        """Whether a rule that holds in a placement may be one for the people of a segment only."""
+        return None in self._by_segment or placement in self._by_segment
+
     def _base(self, where: str | None, market: str | None) -> RulesInForce:
         found = self._bases.pop((where, market), None)
         if found is None:
@@ -93,8 +106,8 @@ class RuleBook:
         return known
 
     def _rules_of_page(self, where: str | None, catalogue: Catalogue, listed: Listed) -> tuple[Rule, ...]:
-        """Those of the page's items and categories, and of what is searched for."""
-        if not self._of_item and not self._of_category and not self._of_word:
+        """Those of the page's items and categories, of what is searched for, and of the person's segments."""
+        if not self._of_item and not self._of_category and not self._of_word and not self._of_segment:
             return ()
         searched = words_in(listed.query) if listed.query else frozenset[str]()
         categories = {listed.category} if listed.category is not None else set[str]()
@@ -105,10 +118,12 @@ class RuleBook:
         lists = [self._of_item.get((place, id)) for place in places for id in listed.context_items]
         lists += [self._of_category.get((place, name)) for place in places for name in categories]
         lists += [self._of_word.get((place, word)) for place in places for word in searched]
+        lists += [self._of_segment.get((place, name)) for place in places for name in listed.segments]
         found = set[Rule]()
         for rules in lists:
             for rule in islice(rules or (), MOST_READ):
-                if rule.holds_in(where, listed.market) and rule.holds_on(categories, searched):
+                of_page = rule.holds_in(where, listed.market) and rule.holds_on(categories, searched)
+                if of_page and rule.holds_for(listed.segments):
                     found.add(rule)
         return tuple(sorted(found, key=lambda rule: rule.order)[:MOST_OF_PAGE])
 

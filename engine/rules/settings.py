@@ -23,8 +23,9 @@ from core.texts import LONGEST_TEXT
 from engine.placements.settings import ItemFilter, check_filter, read_document
 from engine.rules.hours import Hours, TimeZone, Weekday
 from engine.rules.queries import LONGEST_QUERY, words_in
+from engine.segments.defining import is_segment_id
 
-MOST_NAMES: Final = 20  # placements, markets or searches that a rule names
+MOST_NAMES: Final = 20  # placements, markets, searches or segments that a rule names
 MOST_PAGES: Final = 500  # items or categories of pages that a rule names
 LAST_POSITION: Final = 100  # that an item can be pinned to
 GREATEST_FACTOR: Final = 1_000.0
@@ -37,6 +38,12 @@ _SHAPE: Final = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must have printable characters only")
+    return text
+
+
+def _segment_id(text: str) -> str:
+    if not is_segment_id(text):
+        raise ValueError("must be the id of a segment")
     return text
 
 
@@ -61,6 +68,7 @@ _Query = Annotated[
     AfterValidator(_has_words),
 ]
 _Placement = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64), AfterValidator(_printable)]
+_Segment = Annotated[str, StringConstraints(strict=True), AfterValidator(_segment_id)]
 _Moment = Annotated[datetime, BeforeValidator(read_moment)]
 
 
@@ -107,6 +115,7 @@ class When(BaseModel):
     item_ids: tuple[Id, ...] = Field((), max_length=MOST_PAGES)
     categories: tuple[_Text, ...] = Field((), max_length=MOST_PAGES)
     queries: tuple[_Query, ...] = Field((), max_length=MOST_NAMES)
+    segments: tuple[_Segment, ...] = Field((), max_length=MOST_NAMES)
     from_: _Moment | None = Field(None, alias="from")
     to: _Moment | None = None
     weekdays: tuple[Weekday, ...] = Field((), max_length=len(Weekday))

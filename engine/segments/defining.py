@@ -9,10 +9,12 @@ from pydantic.alias_generators import to_camel
 from core.contract import check_reason
 from core.errors import InvalidInput
 from db.postgres import Connection
+from db.rules import rules_naming
 from db.segments import Segment, change_segment, change_segments, delete_segment
 from db.versioned_settings import Difference
 from engine.segments.settings import read_segment
 
+MOST_NAMED: Final = 5  # rules that the refusal of a deletion names
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -105,10 +107,14 @@ async def replace_segments(
 async def remove_segment(
     connection: Connection, id: str, changed_by: str, reason: str | None = None, *, expected: int | None = None
 ) -> bool:
-    """Delete a segment with its members; its versions stay. Whether it was there. Raises InvalidInput."""
-    return await delete_segment(
-        connection, check_segment_id(id), changed_by, _checked_reason(reason), expected=expected
-    )
+    """Delete a segment with its members; its versions stay. Whether it was there.
+
+    Raises InvalidInput: SettingsChanged where `expected` is not the newest version, and where a rule names it.
+    """
+    naming = await rules_naming(connection, check_segment_id(id), MOST_NAMED)
+    if naming:
+        raise InvalidInput(f"Rules name this segment: {', '.join(naming)}. Change or remove them first.", "id")
+    return await delete_segment(connection, id, changed_by, _checked_reason(reason), expected=expected)
 
 
 def _checked_reason(reason: str | None) -> str | None:

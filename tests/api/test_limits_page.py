@@ -43,7 +43,7 @@ from engine.jobs import feed
 from engine.placements import placement as placed
 from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
-from engine.recommending import page_slots, pages
+from engine.recommending import list_kinds, page_slots, pages
 from engine.recommending import recommendations as lists
 from engine.rules import queries, rule_book
 from engine.rules import settings as rule_settings
@@ -68,7 +68,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
 ENFORCED = {
     "elements of a page (`first`)": (connections.MAX_FIRST, ""),
     "items of a list, all pages together": (pages.MAX_ITEMS, ""),
-    "ids in `ids`, `exclude` or `among`": (lists.MAX_IDS, ""),
+    "ids in `ids`, `exclude` or `among`": (list_kinds.MAX_IDS, ""),
     "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
     "`placement`": (placed.MAX_PLACEMENT, " characters"),
     "slots of a page": (page_slots.MAX_SLOTS, ""),
@@ -79,7 +79,7 @@ ENFORCED = {
     "users of `previewPlacement` and `previewRules`": (placements.MOST_PEOPLE, ""),
     "rules": (stored_rules.MOST_RULES, ""),
     "rules that `previewRules` tries out": (rules.MOST_TRIED, ""),
-    "placements, markets or searches that a rule names": (rule_settings.MOST_NAMES, ""),
+    "placements, markets, searches or segments that a rule names": (rule_settings.MOST_NAMES, ""),
     "`ranges` of a rule": (rule_settings.MOST_RANGES, ""),
     "`query` of a context, and a search that a rule names": (queries.LONGEST_QUERY, " characters"),
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),

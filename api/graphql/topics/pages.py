@@ -9,6 +9,7 @@ from strawberry.types.arguments import InputContext, convert_argument
 
 from api.graphql.context import Info
 from api.graphql.planning.pure import pure
+from api.graphql.topics.lists.kinds import ListKind
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import UNNAMED_IN_SLOT
@@ -17,7 +18,6 @@ from api.graphql.types.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
 from engine.placements.placement import Placement
-from engine.placements.settings import ListKind
 from engine.recommending.page_slots import MAX_SLOTS
 from engine.recommending.recommendations import ListRequest, RecommendedList
 
@@ -136,7 +136,7 @@ async def page(
     person = cast(Person, root.person)
     _check_keys(requests)
     placed = [info.context.gateway.placements.find(one.placement) for one in requests]
-    wanted = [_wanted(info, one, context, market, own) for one, own in zip(requests, placed, strict=True)]
+    wanted = [await _wanted(info, person, one, context, market, own) for one, own in zip(requests, placed, strict=True)]
 
     def show(place: int, listed: RecommendedList) -> RecommendationConnection:
         own = cast(ListRequest, wanted[place]).market
@@ -169,8 +169,13 @@ def _check_keys(requests: Sequence[PlacementRequest]) -> None:
         seen.add(one.key)
 
 
-def _wanted(
-    info: Info, one: PlacementRequest, where: RecommendationContext | None, market: str | None, placed: Placement | None
+async def _wanted(
+    info: Info,
+    person: Person,
+    one: PlacementRequest,
+    where: RecommendationContext | None,
+    market: str | None,
+    placed: Placement | None,
 ) -> ListRequest | InvalidInput:
     """The engine's request for a slot, or what is wrong with it."""
     try:
@@ -180,7 +185,7 @@ def _wanted(
             one.placement, one.first, _merged(where, one.context), market, read_filter(one.filter), one.exclude,
             placed=placed, unnamed=UNNAMED_IN_SLOT, kind=one.kind,
         )  # fmt: skip
-        return with_rules(info.context.gateway, one.placement, request)
+        return await with_rules(info.context, person, one.placement, request)
     except InvalidInput as error:
         return error
 

@@ -19,6 +19,7 @@ from engine.rules.rule_book import RuleBook
 from engine.rules.settings import read_rule
 
 PLACES, MARKETS, ITEMS, CATEGORIES = ("home", "cart"), ("DE", "FR"), ("i1", "i2"), ("x", "y")
+SEGMENTS = ("loyal", "new")
 TIMES = tuple(f"2026-01-0{day}T00:00:00Z" for day in range(1, 6))
 FIRST = 1_767_225_600  # 2026-01-01
 
@@ -43,6 +44,7 @@ class Asked:
     market: str | None
     category: str | None
     context_items: Sequence[str]
+    segments: frozenset[str] = frozenset()
     query: str | None = None
 
 
@@ -56,14 +58,19 @@ WHEN = st.fixed_dictionaries(
         "markets": some(MARKETS),
         "itemIds": some(ITEMS),
         "categories": some(CATEGORIES),
+        "segments": some(SEGMENTS),
         "queries": some(("Crème brûlée", "tea", "green TEA!")),
     },
     optional={"from": st.sampled_from(TIMES[:2]), "to": st.sampled_from(TIMES[2:])},
 )
 ASKED = st.builds(
-    Asked, st.sampled_from((None, *MARKETS)), st.sampled_from((None, *CATEGORIES)), some((*ITEMS, "unheard")),
+    Asked,
+    st.sampled_from((None, *MARKETS)),
+    st.sampled_from((None, *CATEGORIES)),
+    some((*ITEMS, "unheard")),
+    some((*SEGMENTS, "other")).map(frozenset),
     st.sampled_from((None, "", "BRULEE de la creme", "the green-tea set", "teapot", "Tea")),
-)  # fmt: skip
+)
 FOUND = {
     "Crème brûlée": {"BRULEE de la creme"}, "tea": {"the green-tea set", "Tea"}, "green TEA!": {"the green-tea set"},
 }  # fmt: skip  # by the search of a rule: what is it
@@ -87,6 +94,7 @@ def test_exactly_the_rules_that_hold_are_found(
         inside &= not when.markets or asked.market in when.markets
         inside &= not when.item_ids or not set(when.item_ids).isdisjoint(asked.context_items)
         inside &= not when.categories or not shown.isdisjoint(when.categories)
+        inside &= not when.segments or not asked.segments.isdisjoint(when.segments)
         inside &= not when.queries or any(asked.query in FOUND[query] for query in when.queries)
         inside &= when.from_ is None or when.from_.timestamp() <= now
         return inside and (when.to is None or now < when.to.timestamp())
@@ -97,6 +105,8 @@ def test_exactly_the_rules_that_hold_are_found(
     again = RuleBook(rules, now, book).find(placement, catalogue(), asked)
     assert again is found, "what they do is not found out again"
     assert book.until > now
+    with_segments = any(rule.says.when.segments for rule in rules if holds(rule))
+    assert book.looks_at_segments(placement) or not with_segments
 
 
 def test_the_most_important_hundred_of_very_many_rules_of_a_page_hold() -> None:

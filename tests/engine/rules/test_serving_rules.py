@@ -1,5 +1,6 @@
 """Rules as lists follow them: those that are saved, at once, from when until when they hold."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,8 @@ from core import clock
 from core.contract import Person
 from core.turns import OneAtATime
 from db.items import upsert_items
+from db.segments import save_segment, write_snapshot
+from engine.many_lists.batch import BatchRecommender, BatchRequest, UserList
 from engine.recommending.page_slots import PageMaker
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, Recommender
@@ -117,3 +120,21 @@ async def test_very_many_rules_are_folded_in_pieces_and_found_by_the_page(shop: 
     rules = [Rule.of(f"r{at:04}", 1, read_rule(each)) for at, each in enumerate(documents)]
     shop.rules.book = RuleBook(rules, clock.now().timestamp())
     assert await listed(shop) == before[1:]
+
+
+async def test_files_of_lists_follow_the_rules_of_each_users_segments(shop: Gateway) -> None:
+    where = {"orders": {"min": 1}}
+    await save_segment(shop.pool, "loyal", "Loyal", where, "tests")
+    await write_snapshot(shop.pool, "loyal", where, ["anna"], clock.now())
+    await save(shop, "pin", kind="PIN", itemId="i07", position=1, when={"segments": ["loyal"]})
+    batch = BatchRecommender(
+        shop.catalogue, shop.models, shop.signer, shop.people, shop.shares.bulk, OneAtATime(shop.turns, "shop"),
+        shop.placements, shop.rules,
+    )  # fmt: skip
+
+    async def users() -> AsyncIterator[list[str]]:
+        yield ["bert", "anna", "cid"]
+
+    request = BatchRequest("home", ListRequest(first=3))
+    made = [one async for one in batch.lists(users(), request) if isinstance(one, UserList)]
+    assert {one.user_id: one.items[0].id == "i07" for one in made} == {"bert": False, "anna": True, "cid": False}

@@ -9,7 +9,8 @@ from api.graphql.context import Context, Info
 from api.graphql.topics.insight.rule_types import ExplanationRule
 from api.graphql.topics.items import Item
 from api.graphql.topics.lists.edges import Reason, ReasonCode
-from api.graphql.topics.recommendations import ListArgument, RecommendationContext, list_request, with_rules
+from api.graphql.topics.lists.kinds import ListArgument
+from api.graphql.topics.recommendations import RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import PlacedFirst
 from api.graphql.types.filters import FilterBy, read_filter
@@ -267,7 +268,7 @@ class ExplanationQuery:
         request = list_request(
             placement, first, context, market, read_filter(filter), exclude, placed=placed, kind=list
         )
-        request = with_rules(info.context.gateway, placement, request)
+        request = await with_rules(info.context, person, placement, request)
         version = None if model_version_id is None else check_id(model_version_id, "modelVersionId")
         found = await _explainer(info.context).explain(person, id, request, version)
         return Explanation.of(found, info.context, person, request.market, placed)

@@ -395,6 +395,6 @@ async def _previewed(
     context: Context, person: Person, id: str, placed: ServedPlacement | None, first: int | None, market: str | None
 ) -> RecommendationConnection:
     request = list_request(id, first, None, market, None, None, placed=placed)
-    request = with_rules(context.gateway, id, request)
+    request = await with_rules(context, person, id, request)
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(context, listed, id, person, market, placed=placed, preview=True)

@@ -102,6 +102,9 @@ class RuleCondition:
     categories: list[str] = strawberry.field(
         description="Categories of which the page is, or an item that it shows; empty for any page."
     )
+    segments: list[strawberry.ID] = strawberry.field(
+        description="Segments of which the person belongs to one; empty for everybody."
+    )
     queries: list[str] = strawberry.field(
         description="Searches: the person searches for all words of one; empty for any search, and for none."
     )
@@ -138,6 +141,11 @@ class RuleConditionInput:
         default=strawberry.UNSET,
         description="Categories of which the page is, or an item that it shows; left out for any page.",
         directives=[AtMost(elements=MOST_PAGES)],
+    )
+    segments: list[strawberry.ID] | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Segments of which the person belongs to one; left out for everybody.",
+        directives=[AtMost(elements=MOST_NAMES)],
     )
     queries: list[str] | None = strawberry.field(
         default=strawberry.UNSET,
@@ -320,6 +328,7 @@ def _settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
         markets=[strawberry.ID(market) for market in says.when.markets],
         item_ids=[strawberry.ID(id) for id in says.when.item_ids],
         categories=list(says.when.categories),
+        segments=[strawberry.ID(id) for id in says.when.segments],
         queries=list(says.when.queries),
         from_=says.when.from_,
         to=says.when.to,

@@ -228,6 +228,6 @@ async def _previewed(
 ) -> RecommendationConnection:
     placed = context.gateway.placements.find(check_placement_id(placement, "placement"))
     request = list_request(placement, first, None, market, None, None, placed=placed)
-    request = with_rules(context.gateway, placement, request, book)
+    request = await with_rules(context, person, placement, request, book)
     listed = await context.recommender.for_person(person, request)
     return RecommendationConnection.of(context, listed, placement, person, market, placed=placed, preview=True)

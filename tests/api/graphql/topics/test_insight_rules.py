@@ -6,13 +6,16 @@ import pytest
 
 from api.gateway import Gateway
 from core import clock
+from core.contract import Person
+from db.cache import person_keys
 from db.items import upsert_items
+from db.segments import save_segment, write_snapshot
 from engine.rules.hours import Weekday
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 FIELDS = """id version removed kind filter addedWithin itemId position factor count of per priority changedBy reason
   attribute ranges { attribute min max }
-  when { placements markets itemIds categories queries from to weekdays hours { from to } timeZone }"""
+  when { placements markets itemIds categories queries segments from to weekdays hours { from to } timeZone }"""
 UPSERT = f"""mutation ($input: RuleInput!) {{ upsertRule(input: $input) {{
   rule {{ {FIELDS} }} warnings {{ kind ruleId message }} userErrors {{ code field message }} }} }}"""
 LIST = """query ($id: ID!) { user(id: $id) {
@@ -24,8 +27,8 @@ NOTHING: dict[str, Any] = {
     "per": None, "priority": 0, "changedBy": "tests", "reason": None, "removed": False,
     "attribute": None, "ranges": [],
     "when": {
-        "placements": [], "markets": [], "itemIds": [], "categories": [], "queries": [], "from": None, "to": None,
-        "weekdays": [], "hours": None, "timeZone": None,
+        "placements": [], "markets": [], "itemIds": [], "categories": [], "queries": [], "segments": [],
+        "from": None, "to": None, "weekdays": [], "hours": None, "timeZone": None,
     },
 }  # fmt: skip
 
@@ -169,6 +172,41 @@ async def test_an_explanation_names_the_rules_that_move_an_item_or_keep_it_out(a
     assert (await explained("tea-1"))["ruleId"] == "one"
 
 
+async def test_a_rule_for_a_segment_holds_for_its_people_alone(ask: Ask, shop: Gateway) -> None:
+    pin = {"kind": "PIN", "itemId": "mug-3", "position": 1, "when": {"segments": ["loyal"]}}
+    (error,) = (await upsert(ask, "pin", **pin))["userErrors"]
+    assert (error["field"], "loyal" in error["message"]) == (["when", "segments"], True), "there is no such segment"
+    where = {"orders": {"min": 1}}
+    await save_segment(shop.pool, "loyal", "Loyal", where, "tests")
+    await write_snapshot(shop.pool, "loyal", where, ["anna"], clock.now())
+    saved = await upsert(ask, "pin", **pin)
+    assert (saved["userErrors"], saved["rule"]["when"]["segments"]) == ([], ["loyal"])
+
+    async def pinned(id: str, context: str = "") -> list[bool]:
+        text = """query ($id: ID!) { user(id: $id) { recommendations(placement: "home"CONTEXT) { edges {
+          reason { code } } } page(requests: [{key: "a", placement: "home"CONTEXT}]) {
+          recommendations { edges { reason { code } } } } } }"""
+        user = (await ask(text.replace("CONTEXT", context), {"id": id})).data["user"]
+        lists = [user["recommendations"], *(slot["recommendations"] for slot in user["page"])]
+        return ["PINNED" in [edge["reason"]["code"] for edge in each["edges"]] for each in lists]
+
+    assert (await pinned("anna"), await pinned("bert")) == ([True, True], [False, False])
+    assert await pinned("anna", ", context: {personalize: false}") == [False, False]
+    explain = """{ explain(userId: "anna", itemId: "mug-3", placement: "home") { rank rules { ruleId } } }"""
+    assert (await ask(explain)).data["explain"] == {"rank": 1, "rules": [{"ruleId": "pin"}]}
+    delete = 'mutation { deleteSegment(id: "loyal") { deleted userErrors { field message } } }'
+    refused = (await ask(delete)).data["deleteSegment"]
+    assert (refused["deleted"], "pin" in refused["userErrors"][0]["message"]) == (False, True)
+    await write_snapshot(shop.pool, "loyal", where, ["bert"], clock.now())
+    assert await pinned("anna") == [True, True], "what was read is kept for some minutes"
+    for id in ("anna", "bert"):
+        shop.people.memberships.forget(Person("user", id))
+        await shop.redis.delete(person_keys(Person("user", id)).segments)
+    assert (await pinned("anna"), await pinned("bert")) == ([False, False], [True, True])
+    await ask('mutation { pausePersonalization(paused: true, userId: "bert") { userErrors { code } } }')
+    assert await pinned("bert") == [False, False], "a paused list uses nothing that is known of the person"
+
+
 async def test_a_rule_of_a_search_holds_for_it_alone(ask: Ask, shop: Gateway) -> None:
     when = {
         "queries": ["Thé vert"], "weekdays": [day.value for day in Weekday],
@@ -180,6 +218,8 @@ async def test_a_rule_of_a_search_holds_for_it_alone(ask: Ask, shop: Gateway) ->
     await upsert(ask, "green", kind="INCLUDE_ONLY", filter={"categories": ["tea"]}, when=when)
     query = """query ($query: String) { user(id: "anna") {
       recommendations(placement: "home", context: {query: $query}) { nodes { id } }
+      searched: recommendations(
+        placement: "home", context: {query: $query}, among: ["mug-2", "tea-2", "tea-1"]) { nodes { id } }
       page(requests: [{key: "a", placement: "home"}, {key: "b", placement: "home", context: {query: "mug"}}],
         context: {query: $query}, distinct: false) { recommendations { nodes { id } } } } }"""
     every = {"tea-1", "tea-2", "tea-3", "mug-1", "mug-2", "mug-3"}
@@ -188,5 +228,7 @@ async def test_a_rule_of_a_search_holds_for_it_alone(ask: Ask, shop: Gateway) ->
         lists = [user["recommendations"], *(slot["recommendations"] for slot in user["page"])]
         found = [{node["id"] for node in listed["nodes"]} for listed in lists]
         assert found == [expected, expected, every]
+        searched = {node["id"] for node in user["searched"]["nodes"]}
+        assert searched == {"mug-2", "tea-2", "tea-1"} & expected
     refused = await ask(query, {"query": "x" * 201})
     assert refused.messages[0] == "context.query may have at most 200 characters."
