@@ -17,6 +17,7 @@ from db.cache import add_recent, connect_redis, person_keys
 from db.events import StateEvent, insert_events, state_events
 from db.items import upsert_items
 from engine.many_lists.batch import BatchRecommender, BatchRequest, UserList
+from engine.placements.changing import change_placement
 from engine.placements.settings import ListKind
 from engine.recommending import people
 from engine.recommending.people import PeopleReader
@@ -168,6 +169,21 @@ async def test_a_hidden_category_is_in_no_list(ask: Ask, trained: Gateway) -> No
     assert set(before["personal"]) - of_category == set(lists["personal"])
     assert await chosen(ask, 'showCategory(category: "c0")') == []
     assert await listed(ask) == before
+
+
+async def test_a_hidden_item_gets_no_place_by_chance_either(ask: Ask, trained: Gateway) -> None:
+    new: list[Any] = [{"id": f"new-{number}", "updated_at": clock.now()} for number in range(8)]
+    await upsert_items(trained.pool, new)
+    await trained.catalogue.refresh()
+    await change_placement(trained.pool, "home", {"explore": 0.3, "diversity": 0.5}, "tests")
+    await trained.placements.refresh()
+    query = "query { me { recommendations(first: 10) { edges { node { id } reason { code } } } } }"
+    edges = (await ask(query, person=ANNA)).data["me"]["recommendations"]["edges"]
+    by_chance = [edge["node"]["id"] for edge in edges if edge["reason"]["code"] == "EXPLORATION"]
+    assert len(by_chance) == 3
+    for id in by_chance:
+        await chosen(ask, f'hideItem(itemId: "{id}")')
+    assert not set(by_chance) & await all_listed(ask)
 
 
 async def test_what_is_hidden_stays_so_whatever_the_person_does_and_counts_like_a_dislike(
