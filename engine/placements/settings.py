@@ -61,6 +61,14 @@ _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidato
 _SHAPE: Final = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
+class FieldError(ValueError):
+    """What is wrong with some settings together, and the field of them that says it."""
+
+    def __init__(self, words: str, field: str) -> None:
+        super().__init__(words)
+        self.field = field
+
+
 class WrongSettings(InvalidInput):
     """The settings of the placement are wrong. `faults` has an error for each field."""
 
@@ -222,7 +230,9 @@ def read_document(model: type[ModelT], document: object) -> ModelT:
     for each in found:
         where = path_of(each["loc"])
         words = unknown_field(where) if each["type"] == "extra_forbidden" else f"{where} {_words(each)}".strip()
-        faults.append(InvalidInput(bounded(words), where or None))
+        cause = each.get("ctx", {}).get("error")
+        of = path_of((*each["loc"], cause.field)) if isinstance(cause, FieldError) else where
+        faults.append(InvalidInput(bounded(words), of or None))
     raise WrongSettings(faults)
 
 

@@ -1,15 +1,15 @@
 """What a rule gets in the way of, or is stopped by, as far as it is known when it is saved."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from engine.catalogue.catalogue import Catalogue
 from engine.rules.rule import Rule
 from engine.rules.settings import RuleKind
+from ml.masks import Mask, is_allowed, mask_of
 
 MOST_WARNINGS: Final = 20
 MOST_COMPARED: Final = 200  # other rules that are looked at item by item
@@ -32,19 +32,24 @@ class Conflict(NamedTuple):
     rule_id: str | None = None  # of the other rule
 
 
-def conflicts_of(rule: Rule, others: Iterable[Rule], catalogue: Catalogue) -> list[Conflict]:
-    """What is wrong with a rule among others, as of now. At most MOST_WARNINGS."""
+async def conflicts_of(rule: Rule, others: Iterable[Rule], catalogue: Catalogue) -> list[Conflict]:
+    """What is wrong with a rule among others, as of now. At most MOST_WARNINGS.
+
+    Others run meanwhile: to compare two rules takes up to milliseconds for each market.
+    """
     found = _with_catalogue(rule, catalogue)
+    own: dict[str | None, Mask] = {}
     near = (other for other in others if other.id != rule.id and _may_conflict(rule, other) and _may_meet(rule, other))
     for other in islice(near, MOST_COMPARED):
+        await asyncio.sleep(0)
         if rule.says.kind is other.says.kind:
             message = f"The rule {other.id} pins an item to this position, too: the first by priority has it."
             found.append(Conflict(ConflictKind.SAME_POSITION, message, other.id))
         elif rule.says.kind is RuleKind.PIN:
-            if _excludes(other, rule, catalogue):
+            if await _excludes(other, rule, catalogue, {}):
                 message = f"The rule {other.id} keeps the item out of lists: it is not pinned there."
                 found.append(Conflict(ConflictKind.PIN_EXCLUDED, message, other.id))
-        elif _excludes(rule, other, catalogue):
+        elif await _excludes(rule, other, catalogue, own):
             message = f"The rule {other.id} pins an item that this rule keeps out of lists."
             found.append(Conflict(ConflictKind.PIN_EXCLUDED, message, other.id))
         if len(found) >= MOST_WARNINGS:
@@ -82,13 +87,16 @@ def _may_conflict(rule: Rule, other: Rule) -> bool:
     return RuleKind.PIN in kinds and kinds <= {RuleKind.PIN, RuleKind.EXCLUDE, RuleKind.INCLUDE_ONLY}
 
 
-def _excludes(rule: Rule, pin: Rule, catalogue: Catalogue) -> bool:
-    markets: Sequence[str | None] = pin.says.when.markets or rule.says.when.markets or (None,)
-    wanted = rule.says.kind is RuleKind.EXCLUDE
-    return any(
-        bool(np.isin(pin.numbers(catalogue, market), rule.numbers(catalogue, market)).any()) is wanted
-        for market in markets
-    )
+async def _excludes(rule: Rule, pin: Rule, catalogue: Catalogue, known: dict[str | None, Mask]) -> bool:
+    """Whether a rule keeps a pinned item out. `known` has the items that the rule is about by market, and gets them."""
+    for market in pin.says.when.markets or rule.says.when.markets or (None,):
+        if market not in known:
+            await asyncio.sleep(0)
+            known[market] = mask_of(rule.numbers(catalogue, market))
+        pinned = pin.numbers(catalogue, market)
+        if is_allowed(pinned, known[market]).any() == (rule.says.kind is RuleKind.EXCLUDE):
+            return True
+    return False
 
 
 def _may_meet(rule: Rule, other: Rule) -> bool:

@@ -20,7 +20,7 @@ from pydantic.alias_generators import to_camel
 from core.contract import Id
 from core.moments import read_moment
 from core.texts import LONGEST_TEXT
-from engine.placements.settings import ItemFilter, check_filter, read_document
+from engine.placements.settings import FieldError, ItemFilter, check_filter, read_document
 from engine.rules.hours import Hours, TimeZone, Weekday
 from engine.rules.queries import LONGEST_QUERY, words_in
 from engine.segments.defining import is_segment_id
@@ -125,9 +125,10 @@ class When(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.recurs != (self.time_zone is not None):
-            raise ValueError("weekdays and hours need timeZone" if self.recurs else "timeZone needs weekdays or hours")
+            words = "weekdays and hours need timeZone" if self.recurs else "timeZone needs weekdays or hours"
+            raise FieldError(words, "timeZone")
         if self.from_ is not None and self.to is not None and self.from_ >= self.to:
-            raise ValueError("never holds: from is not before to")
+            raise FieldError("never holds: from is not before to", "to")
         return self
 
     @property
@@ -157,9 +158,9 @@ class Range(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.min is None and self.max is None:
-            raise ValueError("needs min or max")
+            raise FieldError("needs min or max", "min")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError("has no number in it: min is greater than max")
+            raise FieldError("has no number in it: min is greater than max", "max")
         return self
 
 
@@ -190,19 +191,19 @@ class RuleSettings(BaseModel):
     def _check(self) -> Self:
         needed, given = _NEEDS[self.kind], [name for name in _OWN if getattr(self, name) is not None]
         if missing := [name for name in needed if name not in given]:
-            raise ValueError(f"{self.kind} needs {' and '.join(map(to_camel, missing))}")
+            raise FieldError(f"{self.kind} needs {' and '.join(map(to_camel, missing))}", to_camel(missing[0]))
         if extra := [name for name in given if name not in (*needed, *_MAY.get(self.kind, ()))]:
-            raise ValueError(f"{self.kind} has no {' and no '.join(map(to_camel, extra))}")
+            raise FieldError(f"{self.kind} has no {' and no '.join(map(to_camel, extra))}", to_camel(extra[0]))
         chosen = self.filter not in (None, ItemFilter()) or self.added_within is not None or bool(self.ranges)
         if self.kind is RuleKind.PIN and (chosen or self.filter is not None):
-            raise ValueError("PIN names one item: it has no filter, no ranges and no addedWithin")
+            raise FieldError("PIN names one item: it has no filter, no ranges and no addedWithin", "filter")
         scales = self.kind in (RuleKind.BOOST, RuleKind.BURY) and self.attribute is not None
         if self.kind not in (RuleKind.PIN, RuleKind.AT_MOST) and not chosen and not scales:
-            raise ValueError(f"{self.kind} needs filter, ranges or addedWithin; an empty filter is none")
+            raise FieldError(f"{self.kind} needs filter, ranges or addedWithin; an empty filter is none", "filter")
         if self.kind is RuleKind.AT_MOST and (self.per is Per.ATTRIBUTE) != (self.attribute is not None):
-            raise ValueError("AT_MOST has attribute where per is ATTRIBUTE, and only there")
+            raise FieldError("AT_MOST has attribute where per is ATTRIBUTE, and only there", "attribute")
         if self.kind is RuleKind.SLOTS and (self.count or 0) > (self.of or 0):
-            raise ValueError("SLOTS has a count that is greater than of")
+            raise FieldError("SLOTS needs a count that is not greater than of", "count")
         return self
 
     @property

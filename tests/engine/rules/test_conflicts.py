@@ -1,5 +1,6 @@
 """What is said when a rule is saved that gets in the way of another, or of nothing."""
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -30,7 +31,7 @@ def rule(id: str, kind: str, **more: Any) -> Rule:
 
 
 def conflicts(saved: Rule, *others: Rule) -> list[tuple[str, str | None]]:
-    return [(each.kind.value, each.rule_id) for each in conflicts_of(saved, others, SHOP)]
+    return [(each.kind.value, each.rule_id) for each in asyncio.run(conflicts_of(saved, others, SHOP))]
 
 
 PIN = rule("pin", "PIN", itemId="i1", position=1)

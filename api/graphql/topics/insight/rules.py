@@ -163,7 +163,7 @@ class RuleMutation:
         assert record.settings is not None
         await gateway.rules.refresh_after_change()
         saved = ServedRule.of(record.id, record.version, read_rule(record.settings))
-        found = engine.conflicts_of(saved, gateway.rules.rules, gateway.catalogue)
+        found = await engine.conflicts_of(saved, gateway.rules.rules, gateway.catalogue)
         warnings = [
             RuleWarning(
                 kind=each.kind,

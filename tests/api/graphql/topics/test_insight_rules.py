@@ -105,6 +105,13 @@ async def test_every_wrong_field_is_named_and_conflicts_are_told(ask: Ask, shop:
     )
     assert "AT_MOST has attribute where per" in await message(kind="AT_MOST", per="ATTRIBUTE", count=2)
     assert "EXCLUDE has no attribute" in await message(kind="EXCLUDE", addedWithin=1, attribute="margin")
+    for input, field in (
+        ({"kind": "PIN"}, ["itemId"]),
+        ({"kind": "SLOTS", "addedWithin": 1, "count": 3, "of": 2}, ["count"]),
+        ({"kind": "EXCLUDE", "ranges": [{"attribute": "stock"}]}, ["ranges", "0", "min"]),
+        ({"kind": "EXCLUDE", "addedWithin": 1, "when": {"weekdays": ["MONDAY"]}}, ["when", "timeZone"]),
+    ):
+        assert [error["field"] for error in (await upsert(ask, "a", **input))["userErrors"]] == [field]
     assert "ranges.0 needs min or max" in await message(kind="EXCLUDE", ranges=[{"attribute": "stock"}])
     assert "when.queries.0 must have a word" in await message(kind="EXCLUDE", addedWithin=1, when={"queries": ["!"]})
     when = {"placements": ["home", "a\0b"]}
