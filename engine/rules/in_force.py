@@ -54,6 +54,11 @@ class RulesInForce:
         return (*(self._base.rules if self._base else ()), *self.rules)
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of what they do, as far as that is known."""
+        return 0 if self._effects is None else self._effects.nbytes
+
+    @property
     def effects(self) -> Effects:
         """What they do. `ready` must have been awaited once."""
         assert self._effects is not None

@@ -50,7 +50,8 @@ class Variety:
         if self.share is None:
             return np.arange(len(ordered)) < POOL - len(self.seen)
         own, seen = is_in(ordered, self.own), int(is_in(self.seen, self.own).sum())
-        most = np.where(own, POOL - seen, POOL - (len(self.seen) - seen))
+        pool = POOL // 2 if self.dial else POOL
+        most = np.where(own, pool - seen, pool - (len(self.seen) - seen))
         return np.where(own, np.cumsum(own), np.cumsum(~own)) <= most
 
     def _picked(self, numbers: Numbers, scores: Floats, length: int) -> NDArray[np.intp]:

@@ -68,12 +68,8 @@ async def page_of(shop: Gateway, placement: Placement, person: Person = PEOPLE[0
         maker = PageMaker(shop.catalogue, shop.models, people, turns, shop.models.current)
         (beside,) = await maker.make(person, [wanted], lambda _, found: found.page, distinct=True)
         assert isinstance(beside, Page), beside
-        assert (beside.numbers, beside.reasons, beside.scores, beside.explored) == (
-            alone.numbers,
-            alone.reasons,
-            alone.scores,
-            alone.explored,
-        )
+        assert (beside.numbers, beside.reasons, beside.explored) == (alone.numbers, alone.reasons, alone.explored)
+        assert beside.scores == pytest.approx(alone.scores, rel=1e-3), "maybe a second later: purchases fade"
     return alone
 
 
@@ -200,7 +196,7 @@ async def test_a_draw_is_followed_as_often_as_its_propensity_says(shop_with_news
     people = [Person("user", f"p{at}") for at in range(4_000)]
     drawn = np.bincount([draw_of(person, "home", 20_000) for person in people], minlength=DRAWS)
     assert drawn.min() > 0
-    picks = [table.picks(np.arange(len(table.numbers)), 1, draw)[0] for draw in range(DRAWS)]
+    picks = [table.picks(np.ones(len(table.numbers), np.bool_), 1, draw)[0] for draw in range(DRAWS)]
     for number, draws in {(pick.number, pick.draws) for pick in picks}:
         share = drawn[[pick.number == number for pick in picks]].sum() / len(people)
         assert abs(share - draws / DRAWS) < 4 * (draws / DRAWS / len(people)) ** 0.5

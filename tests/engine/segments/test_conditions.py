@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from core import clock
-from core.contract import read_event
+from core.contract import Person, read_event
 from core.errors import InvalidInput, StoreUnavailable
+from db.deletion import delete_people
+from db.erasures import begin_erasure
 from db.events import insert_events
 from db.items import upsert_items
 from db.merged_users import merge_into
@@ -189,6 +191,17 @@ async def test_an_old_id_of_a_merged_user_is_in_no_segment(pool: Pool, users: li
     first, *others = await users_where(pool, where, NOW)
     await merge_into(pool, first, "u-new", "tests")
     assert await users_where(pool, where, NOW) == others
+
+
+async def test_erased_users_have_no_figures_also_when_these_are_found_meanwhile(pool: Pool) -> None:
+    figures = [Figures(id, NOW, 1, 0, "NEW", None) for id in ("anna", "bert")]
+    await write_figures(pool, figures, FiguresMade(NOW, False), NOW)
+    await begin_erasure(pool, "anna", "tests", clock.now())
+    await delete_people(pool, [Person("user", "anna")])
+    where = {"orders": {"min": 1}}
+    assert await users_where(pool, where, NOW) == ["bert"]
+    await write_figures(pool, figures, FiguresMade(NOW, False), NOW - timedelta(minutes=5))
+    assert await users_where(pool, where, NOW) == ["bert"]
 
 
 async def test_a_size_is_known_at_once_or_not_at_all(

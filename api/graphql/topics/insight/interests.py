@@ -1,5 +1,6 @@
 """`User.interests`: what a person seems to be interested in, in words for them."""
 
+import asyncio
 from typing import Annotated, Any
 
 import strawberry
@@ -50,8 +51,9 @@ class Interest:
     async def because(self, info: Info) -> list[Event] | None:
         """The events behind the interest."""
         evidence = info.context.evidence(self.person)
-        found = [event for id in self.items for event in await evidence.get(id) or ()]
-        newest = sorted(found, key=lambda event: event.occurred_at, reverse=True)
+        found = await asyncio.gather(*(evidence.get(id) for id in self.items))
+        events = [event for of_item in found for event in of_item or ()]
+        newest = sorted(events, key=lambda event: event.occurred_at, reverse=True)
         return [Event.of(event) for event in newest[:MOST_EVENTS]]
 
 

@@ -332,7 +332,7 @@ class PlacementMutation:
             record = await change_placement(gateway.shares.bulk, id, given, by, reason, expected=version)
         except InvalidInput as error:
             return UpsertPlacementPayload(placement=None, user_errors=errors_of(error))
-        await gateway.placements.refresh()
+        await gateway.placements.refresh_after_change()
         return UpsertPlacementPayload(placement=Placement.of(record), user_errors=[])
 
     @strawberry.mutation(
@@ -357,7 +357,7 @@ class PlacementMutation:
             record = await replace_placement(gateway.shares.bulk, id, None, by, reason, expected=version)
         except InvalidInput as error:
             return RemovePlacementPayload(placement=None, user_errors=errors_of(error))
-        await gateway.placements.refresh()
+        await gateway.placements.refresh_after_change()
         return RemovePlacementPayload(placement=Placement.of(record) if record else None, user_errors=[])
 
 

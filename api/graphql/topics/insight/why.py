@@ -89,8 +89,8 @@ async def why_do_i_see_this(
     placed = gateway.placements.find(name)
     request = list_request(name, MAX_FIRST, None, market, None, None, placed=placed)
     request = await with_rules(context, person, name, request)
-    listed = await context.recommender.for_person(person, request)
     state = (await context.people.state(person)).state
+    listed = await context.recommender.for_person(person, request)
     number = gateway.catalogue.number_of(check_id(item_id, "itemId"))
     item = None if number is None else gateway.catalogue.item(number)
     if item is None:
