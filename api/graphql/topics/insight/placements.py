@@ -17,13 +17,14 @@ from api.graphql.types.filters import ItemFilter
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
+from api.graphql.versioned_settings import errors_of, page_of_versions
 from core.contract import Person, check_user_id
 from core.errors import InvalidInput
 from db import placements as stored
 from engine.cursors import read_cursor, write_cursor
 from engine.placements.changing import change_placement, check_placement_id, patched, replace_placement
 from engine.placements.placement import Placement as ServedPlacement
-from engine.placements.settings import MOST_UNNAMED, FallbackSource, ListKind, Repeat, WrongSettings, read_settings
+from engine.placements.settings import MOST_UNNAMED, FallbackSource, ListKind, Repeat, read_settings
 
 MOST_PEOPLE = 10  # of a preview
 
@@ -213,15 +214,7 @@ class Placement:
     )
     async def history(self, info: Info, first: First = 20, after: After = None) -> Connection["Placement"] | None:
         """A page of versions."""
-        signer, first = info.context.gateway.signer, check_first(first)
-        purpose = f"placement {self.id}"
-        before = None if after is None else int(read_cursor(signer, purpose, after))
-        records = await stored.versions_of_placement(info.context.reads, self.id, first + 1, before)
-        edges = [
-            Edge(cursor=write_cursor(signer, purpose, record.version), node=Placement.of(record))
-            for record in records[:first]
-        ]
-        return Connection.of(edges, after, more=len(records) > first)
+        return await page_of_versions(info, stored.PLACEMENTS, "placement", self.id, first, after, Placement.of)
 
 
 @strawberry.type(
@@ -338,7 +331,7 @@ class PlacementMutation:
         try:
             record = await change_placement(gateway.shares.bulk, id, given, by, reason, expected=version)
         except InvalidInput as error:
-            return UpsertPlacementPayload(placement=None, user_errors=_errors(error))
+            return UpsertPlacementPayload(placement=None, user_errors=errors_of(error))
         await gateway.placements.refresh_after_change()
         return UpsertPlacementPayload(placement=Placement.of(record), user_errors=[])
 
@@ -363,7 +356,7 @@ class PlacementMutation:
         try:
             record = await replace_placement(gateway.shares.bulk, id, None, by, reason, expected=version)
         except InvalidInput as error:
-            return RemovePlacementPayload(placement=None, user_errors=_errors(error))
+            return RemovePlacementPayload(placement=None, user_errors=errors_of(error))
         await gateway.placements.refresh_after_change()
         return RemovePlacementPayload(placement=Placement.of(record) if record else None, user_errors=[])
 
@@ -371,12 +364,6 @@ class PlacementMutation:
 def _document(changes: Any) -> dict[str, Any]:
     """The input by its names in the schema, as `as_read` gives it."""
     return dict(changes)
-
-
-def _errors(error: InvalidInput) -> list[UserError]:
-    if isinstance(error, WrongSettings):
-        return [UserError.of(fault) for fault in error.faults]
-    return [UserError.of(error, "CONFLICT" if isinstance(error, stored.PlacementChanged) else "BAD_USER_INPUT")]
 
 
 async def _both(

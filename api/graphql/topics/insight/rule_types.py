@@ -10,12 +10,12 @@ from strawberry.scalars import JSON
 from api.graphql.context import Info
 from api.graphql.types.as_read import as_read
 from api.graphql.types.bounds import AtMost
-from api.graphql.types.connections import After, Connection, Edge, First, check_first
+from api.graphql.types.connections import After, Connection, First
 from api.graphql.types.filters import ItemFilter
 from api.graphql.types.permissions import requires
+from api.graphql.versioned_settings import page_of_versions
 from db.rules import RULES
 from db.versioned_settings import StoredSettings
-from engine.cursors import read_cursor, write_cursor
 from engine.explaining.rule_effects import RuleEffect
 from engine.rules import conflicts as engine
 from engine.rules.hours import Weekday
@@ -275,14 +275,7 @@ class Rule:
     )
     async def history(self, info: Info, first: First = 20, after: After = None) -> Connection["Rule"] | None:
         """A page of versions."""
-        signer, first, purpose = info.context.gateway.signer, check_first(first), f"rule {self.id}"
-        before = None if after is None else int(read_cursor(signer, purpose, after))
-        records = await RULES.versions(info.context.reads, self.id, first + 1, before)
-        edges = [
-            Edge(cursor=write_cursor(signer, purpose, record.version), node=Rule.of_record(record))
-            for record in records[:first]
-        ]
-        return Connection.of(edges, after, more=len(records) > first)
+        return await page_of_versions(info, RULES, "rule", self.id, first, after, Rule.of_record)
 
 
 @strawberry.type(description="What a saved rule gets in the way of, or is stopped by, as far as it is known now.")

@@ -15,14 +15,13 @@ from api.graphql.types.connections import After, Connection, Edge, First, check_
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
+from api.graphql.versioned_settings import errors_of
 from core import clock
 from core.contract import Person, check_user_id
 from core.errors import InvalidInput
 from db.rules import RULES, list_rules
-from db.versioned_settings import SettingsChanged
 from engine.cursors import read_cursor, write_cursor
 from engine.placements.changing import check_placement_id
-from engine.placements.settings import WrongSettings
 from engine.rules import conflicts as engine
 from engine.rules.changing import check_rule_id, checked, replace_rule
 from engine.rules.rule import Rule as ServedRule
@@ -158,7 +157,7 @@ class RuleMutation:
         try:
             record = await replace_rule(gateway.shares.bulk, id, given, by, reason, expected=version)
         except InvalidInput as error:
-            return UpsertRulePayload(rule=None, warnings=[], user_errors=_errors(error))
+            return UpsertRulePayload(rule=None, warnings=[], user_errors=errors_of(error))
         assert record is not None
         assert record.settings is not None
         await gateway.rules.refresh_after_change()
@@ -194,7 +193,7 @@ class RuleMutation:
         try:
             record = await replace_rule(gateway.shares.bulk, id, None, by, reason, expected=version)
         except InvalidInput as error:
-            return RemoveRulePayload(rule=None, user_errors=_errors(error))
+            return RemoveRulePayload(rule=None, user_errors=errors_of(error))
         await gateway.rules.refresh_after_change()
         return RemoveRulePayload(rule=Rule.of_record(record) if record else None, user_errors=[])
 
@@ -205,12 +204,6 @@ def _document(rule: Any) -> dict[str, Any]:
     if given.get("when") is not None:
         given["when"] = {name: value for name, value in dict(given["when"]).items() if value is not None}
     return given
-
-
-def _errors(error: InvalidInput) -> list[UserError]:
-    if isinstance(error, WrongSettings):
-        return [UserError.of(fault) for fault in error.faults]
-    return [UserError.of(error, "CONFLICT" if isinstance(error, SettingsChanged) else "BAD_USER_INPUT")]
 
 
 async def _tried(context: Context, rules: list[RuleInput], removed: list[strawberry.ID] | tuple[()]) -> RuleBook:

@@ -9,11 +9,11 @@ import strawberry
 from api.graphql.context import Info
 from api.graphql.topics.insight.segment_conditions import SegmentConditions, SegmentConditionsInput
 from api.graphql.types.as_read import as_read
-from api.graphql.types.connections import After, Connection, Edge, First, check_first
+from api.graphql.types.connections import After, Connection, First
 from api.graphql.types.permissions import requires
+from api.graphql.versioned_settings import page_of_versions
 from db import segments as stored
 from db.versioned_settings import StoredSettings
-from engine.cursors import read_cursor, write_cursor
 from engine.segments.settings import read_segment
 from engine.segments.sizing import Size
 
@@ -147,14 +147,7 @@ class Segment:
     )
     async def history(self, info: Info, first: First = 20, after: After = None) -> Connection[SegmentVersion] | None:
         """A page of versions."""
-        signer, first, purpose = info.context.gateway.signer, check_first(first), f"segment {self.id}"
-        before = None if after is None else int(read_cursor(signer, purpose, after))
-        records = await stored.SEGMENTS.versions(info.context.reads, self.id, first + 1, before)
-        edges = [
-            Edge(cursor=write_cursor(signer, purpose, record.version), node=SegmentVersion.of(record))
-            for record in records[:first]
-        ]
-        return Connection.of(edges, after, more=len(records) > first)
+        return await page_of_versions(info, stored.SEGMENTS, "segment", self.id, first, after, SegmentVersion.of)
 
 
 def settings_in(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from api.graphql.topics.insight.segment_types import (
 from api.graphql.types.permissions import requires
 from api.graphql.types.user_errors import UserError
 from api.graphql.types.viewers import recorded_name
+from api.graphql.versioned_settings import errors_of
 from core.errors import InvalidInput
 from db import segments as stored
-from db.versioned_settings import SettingsChanged
-from engine.placements.settings import WrongSettings
 from engine.segments.defining import (
     check_segment_id,
     create_segment,
@@ -107,7 +106,7 @@ class SegmentQuery:
         try:
             where = conditions_in(_document(input)["where"])
         except InvalidInput as error:
-            return SegmentPreview(size=None, user_errors=_errors(error))
+            return SegmentPreview(size=None, user_errors=errors_of(error))
         return SegmentPreview(size=SegmentSize.of(await size_of(info.context.reads, where)), user_errors=[])
 
 
@@ -127,7 +126,7 @@ class SegmentMutation:
         try:
             record = await create_segment(pool, given["id"], settings_in(given), by, given.get("reason"))
         except InvalidInput as error:
-            return CreateSegmentPayload(segment=None, size=None, user_errors=_errors(error))
+            return CreateSegmentPayload(segment=None, size=None, user_errors=errors_of(error))
         size = await _size(info, record)
         return CreateSegmentPayload(segment=Segment.of(record), size=size, user_errors=[])
 
@@ -147,7 +146,7 @@ class SegmentMutation:
         try:
             record = await update_segment(pool, id, settings_in(given), by, reason, expected=version)
         except InvalidInput as error:
-            return UpdateSegmentPayload(segment=None, size=None, user_errors=_errors(error))
+            return UpdateSegmentPayload(segment=None, size=None, user_errors=errors_of(error))
         size = await _size(info, record)
         return UpdateSegmentPayload(segment=Segment.of(record), size=size, user_errors=[])
 
@@ -165,7 +164,7 @@ class SegmentMutation:
         try:
             record = await replace_segment(pool, given["id"], settings_in(given), by, given.get("reason"))
         except InvalidInput as error:
-            return SaveSegmentPayload(segment=None, user_errors=_errors(error))
+            return SaveSegmentPayload(segment=None, user_errors=errors_of(error))
         return SaveSegmentPayload(segment=Segment.of(record), user_errors=[])
 
     @strawberry.mutation(
@@ -188,7 +187,7 @@ class SegmentMutation:
         try:
             deleted = await remove_segment(pool, id, by, reason, expected=version)
         except InvalidInput as error:
-            return DeleteSegmentPayload(deleted=False, user_errors=_errors(error))
+            return DeleteSegmentPayload(deleted=False, user_errors=errors_of(error))
         return DeleteSegmentPayload(deleted=deleted, user_errors=[])
 
 
@@ -200,9 +199,3 @@ async def _size(info: Info, record: stored.Segment) -> SegmentSize:
 def _document(given: Any) -> dict[str, Any]:
     """The input by its names in the schema, as `as_read` gives it."""
     return dict(given)
-
-
-def _errors(error: InvalidInput) -> list[UserError]:
-    if isinstance(error, WrongSettings):
-        return [UserError.of(fault) for fault in error.faults]
-    return [UserError.of(error, "CONFLICT" if isinstance(error, SettingsChanged) else "BAD_USER_INPUT")]
