@@ -15,8 +15,10 @@ from engine.rules.rule import Rule
 MOST_OF_PAGE: Final = 100  # rules of its items and categories that hold on one page
 MOST_READ: Final = 1_000  # rules of one item or category that are looked at
 MOST_KEPT: Final = 64  # sets of rules whose effects are kept
+MOST_PEOPLE: Final = 1_000  # sets of segments whose rules are kept
 
 Key = TypeVar("Key")
+Found = TypeVar("Found")
 
 
 class Listed(Protocol):
@@ -62,6 +64,8 @@ class RuleBook:
                 of_person = not (when.item_ids or when.categories or rule.searches)
                 for name in when.segments if of_person else ():
                     self._of_segment.setdefault((placement, name), []).append(rule)
+        self._segments = frozenset(name for _, name in self._of_segment)
+        self._people: OrderedDict[tuple[str | None, str | None, frozenset[str]], tuple[Rule, ...]] = OrderedDict()
         self._by_segment = {
             name for rule in held if rule.says.when.segments for name in rule.says.when.placements or (None,)
         }
@@ -107,8 +111,9 @@ class RuleBook:
 
     def _rules_of_page(self, where: str | None, catalogue: Catalogue, listed: Listed) -> tuple[Rule, ...]:
         """Those of the page's items and categories, of what is searched for, and of the person's segments."""
-        if not self._of_item and not self._of_category and not self._of_word and not self._of_segment:
-            return ()
+        of_person = self._rules_of_person(where, listed.market, listed.segments)
+        if not self._of_item and not self._of_category and not self._of_word:
+            return of_person
         searched = words_in(listed.query) if listed.query else frozenset[str]()
         categories = {listed.category} if listed.category is not None else set[str]()
         for number in catalogue.numbers_of(listed.context_items).tolist():
@@ -118,17 +123,33 @@ class RuleBook:
         lists = [self._of_item.get((place, id)) for place in places for id in listed.context_items]
         lists += [self._of_category.get((place, name)) for place in places for name in categories]
         lists += [self._of_word.get((place, word)) for place in places for word in searched]
-        lists += [self._of_segment.get((place, name)) for place in places for name in listed.segments]
         found = set[Rule]()
         for rules in lists:
             for rule in islice(rules or (), MOST_READ):
                 of_page = rule.holds_in(where, listed.market) and rule.holds_on(categories, searched)
                 if of_page and rule.holds_for(listed.segments):
                     found.add(rule)
-        return tuple(sorted(found, key=lambda rule: rule.order)[:MOST_OF_PAGE])
+        return _first(found.union(of_person)) if found else of_person
+
+    def _rules_of_person(self, where: str | None, market: str | None, segments: frozenset[str]) -> tuple[Rule, ...]:
+        """Those that look at nothing of the page, of the person's segments. They are kept by segments."""
+        named = segments & self._segments
+        if not named:
+            return ()
+        found = self._people.pop((where, market, named), None)
+        if found is None:
+            places = (None,) if where is None else (None, where)
+            lists = [self._of_segment.get((place, name), ()) for place in places for name in named]
+            found = _first({rule for rules in lists for rule in rules[:MOST_READ] if rule.holds_in(where, market)})
+        _keep(self._people, (where, market, named), found, MOST_PEOPLE)
+        return found
 
 
-def _keep(kept: OrderedDict[Key, RulesInForce], key: Key, found: RulesInForce) -> None:
+def _first(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    return tuple(sorted(rules, key=lambda rule: rule.order)[:MOST_OF_PAGE])
+
+
+def _keep(kept: OrderedDict[Key, Found], key: Key, found: Found, most: int = MOST_KEPT) -> None:
     kept[key] = found
-    if len(kept) > MOST_KEPT:
+    if len(kept) > most:
         kept.popitem(last=False)
