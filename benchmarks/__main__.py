@@ -30,6 +30,7 @@ NAMES = (
     "quality-beauty",
     "quality-ml1m",
     "quality-cold",
+    "quality-variety",
     "quality-cdnow",
     "quality-churn",
     "quality-visits",

@@ -117,7 +117,8 @@ async def _ask(connection: Connection, *words: Any) -> Any:
 def person_keys(person: Person) -> PersonKeys:
     """The keys of a person's state, over a hash: an id may be long, and Redis need not know it."""
     name = blake2b(f"{person.kind}:{person.id}".encode(), digest_size=12).hexdigest()
-    return PersonKeys(*(f"person:{{{name}}}:{part}" for part in PersonKeys._fields))
+    begin = f"person:{{{name}}}:"
+    return PersonKeys(begin + "base", begin + "delta", begin + "choices", begin + "segments")
 
 
 def rate_key(kind: str, whose: str) -> str:

@@ -74,6 +74,7 @@ def snapshot(
         then_score=then_score,
         category=_categories(log, numbers),
         interest=interest.table,
+        first_share=_first_share(log, rows),
     )
 
 
@@ -154,6 +155,14 @@ def _categories(log: Log, numbers: NDArray[np.uint32]) -> NDArray[np.int32] | No
     if log.category is None or not (log.category >= 0).any():
         return None
     return np.append(log.category[np.searchsorted(log.numbers, numbers)], -1).astype(np.int32)
+
+
+def _first_share(log: Log, rows: NDArray[np.int32]) -> NDArray[np.float32] | None:
+    """(1,) the share of all lines that are a person's first one of an item; None without lines."""
+    if not len(rows):
+        return None
+    firsts = len(np.unique(rows.astype(np.int64) << 32 | log.person))
+    return np.array([firsts / len(rows)], np.float32)
 
 
 def _rebought(log: Log, rows: NDArray[np.int32], numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:

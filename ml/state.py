@@ -20,6 +20,7 @@ from core.contract import BROWSING, EventType
 from core.errors import PenchantError
 from ml.habits import Habits
 from ml.ledger import PLACED, Ledger, Sums, enter
+from ml.masks import distinct
 from ml.returns import LINE, is_in, joined, net, totals
 from ml.returns import Table as Table
 from ml.universe import HALF_LIFE
@@ -117,7 +118,9 @@ class State:
         Those that they hid are among them, whatever they did later.
         """
         disliked = self._disliked_by_events
-        return np.union1d(disliked, self.hidden) if len(self.hidden) else disliked
+        if not len(self.hidden):
+            return disliked
+        return distinct(np.concatenate([disliked, self.hidden])) if len(disliked) else self.hidden
 
     @property
     def _disliked_by_events(self) -> NDArray[np.uint32]:

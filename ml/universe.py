@@ -69,6 +69,9 @@ class Universe:
     together: NDArray[np.int32] | None = None  # (n + 1, k) rows of what completes an item, padded with n; older: None
     together_score: NDArray[np.float32] | None = None  # (n + 1, k), 0 where padded; older: None
     interest: NDArray[np.float32] | None = None  # (3, types) what events say, see `ml.interest`; None: as we assume
+    first_share: NDArray[np.float32] | None = (
+        None  # (1,) of all purchases those of an item new to the person; older: None
+    )
     sequence: NextItems | None = None  # of these n items; None where people buy the same again, and older
     cold: ColdItems | None = None  # beside these n items; None without words to learn from, and older
 

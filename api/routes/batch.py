@@ -43,7 +43,7 @@ SEND_TIMEOUT: Final = 30.0  # seconds that a caller may take to read on
 TIMEOUT: Final = 600.0  # seconds of one answer
 LONGEST_PAUSE: Final = 0.05  # seconds after a list
 _LINES: Final = b"application/x-ndjson; charset=utf-8"
-_PARAMETERS: Final = frozenset({"placement", "first", "market", "filter"})
+_PARAMETERS: Final = frozenset({"placement", "first", "market", "filter", "list"})
 
 
 class BatchEndpoint:
@@ -126,7 +126,7 @@ async def _in_one_group(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
 
 
 def _request(query_string: bytes) -> BatchRequest:
-    """The list that `?placement=&first=&market=&filter=` asks for. Raises InvalidInput, RequestRefused."""
+    """The list that `?placement=&first=&market=&filter=&list=` asks for. Raises InvalidInput, RequestRefused."""
     try:
         pairs = parse_qsl(
             query_string.decode("latin-1"), keep_blank_values=True, separator="&", max_num_fields=MAX_PARAMETERS
@@ -146,6 +146,7 @@ def _request(query_string: bytes) -> BatchRequest:
         None if first is None else int(first),
         given.get("market"),
         None if filter is None else read_filter_text(filter),
+        given.get("list"),
     )
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import orjson
 import typer
 
 from cli.commands.token import ClientId, Url, running_gateway
@@ -16,21 +17,25 @@ from cli.interface import AsJson, print_json, print_json_line
 if TYPE_CHECKING:
     from engine.catalogue.filters import Filter
 
-_FIELDS = """known recommendations(first: $first, preview: true) {
+_FIELDS = """known recommendations(
+    first: $first, placement: $placement, filter: $filter, market: $market, list: $list, preview: true
+  ) {
     modelVersion asOf degraded
     edges { rank probability reason { code text } node { id title brand price { amount currency } } }
   }"""
-USER_QUERY = f"query Recommend($id: ID!, $first: Int!) {{ person: user(id: $id) {{ {_FIELDS} }} }}"
-GUEST_QUERY = f"query Recommend($id: ID!, $first: Int!) {{ person: visitor(anonymousId: $id) {{ {_FIELDS} }} }}"
+_ASKED = "($id: ID!, $first: Int!, $placement: String!, $filter: ItemFilter, $market: ID, $list: ListKind)"
+USER_QUERY = f"query Recommend{_ASKED} {{ person: user(id: $id) {{ {_FIELDS} }} }}"
+GUEST_QUERY = f"query Recommend{_ASKED} {{ person: visitor(anonymousId: $id) {{ {_FIELDS} }} }}"
 
 
-class BatchAsked(NamedTuple):
-    """The lists that are to be written, as the command line says it."""
+class Asked(NamedTuple):
+    """The list that each person gets, as the command line says it."""
 
     placement: str
     first: int | None
     market: str | None
     filter: str | None
+    list: str | None
 
 
 class ListFormat(StrEnum):
@@ -59,11 +64,15 @@ def recommend(
     format: Annotated[
         ListFormat | None, typer.Option(help="How it is written; by default as the file's name ends, else jsonl.")
     ] = None,
-    placement: Annotated[str, typer.Option(help="Where the lists in the file are shown.")] = "home",
+    placement: Annotated[str, typer.Option(help="Where the list is shown.")] = "home",
     filter: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Only such items in the file, as GraphQL's ItemFilter.")
+        str | None, typer.Option(metavar="JSON", help="Only such items, as GraphQL's ItemFilter.")
     ] = None,
-    market: Annotated[str | None, typer.Option(help="Only items available in this market in the file.")] = None,
+    market: Annotated[str | None, typer.Option(help="Only items available in this market.")] = None,
+    list: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What to list, such as BUY_AGAIN; by default what the placement says."),
+    ] = None,
     queue: Annotated[
         bool, typer.Option("--queue", help="With --all: let a trainer write the file, below PENCHANT_LISTS_URL.")
     ] = False,
@@ -80,25 +89,28 @@ def recommend(
     if queue:
         if not every or any(each is not None for each in (user, users, to)) or guest:
             raise WrongCommand("Say --all --queue, without USER, --users and --to.")
-        _queue(format, BatchAsked(placement, first, market, filter), as_json=as_json)
+        _queue(format, Asked(placement, first, market, filter, list), as_json=as_json)
         return
     if every or users is not None:
         if user is not None or guest or to is None or (every and users is not None):
             raise WrongCommand("Say --all or --users FILE, and --to URL, without USER.")
-        _write(to, format, BatchAsked(placement, first, market, filter), users, as_json=as_json)
+        _write(to, format, Asked(placement, first, market, filter, list), users, as_json=as_json)
         return
     if user is None or to is not None:
         raise WrongCommand("Say whose list: USER; or --all or --users FILE, and --to URL.")
-    _show(user, 10 if first is None else first, client, url, guest=guest, as_json=as_json)
+    if format is not None:
+        raise WrongCommand("--format is for files, with --all or --users.")
+    asked = Asked(placement, 10 if first is None else first, market, filter, list)
+    _show(user, asked, client, url, guest=guest, as_json=as_json)
 
 
-def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | None, *, as_json: bool) -> None:
+def _write(to: str, format: ListFormat | None, asked: Asked, users: Path | None, *, as_json: bool) -> None:
     from cli.lists import write_lists
     from core.logs import configure_logs
     from engine.many_lists.batch import BatchRequest
 
     configure_logs("WARNING")
-    request = BatchRequest.of(asked.placement, asked.first, asked.market, _filter(asked))
+    request = BatchRequest.of(asked.placement, asked.first, asked.market, _filter(asked), asked.list)
     done = write_lists(to, None if format is None else format.value, request, users)
     if as_json:
         print_json_line(done._asdict())
@@ -109,15 +121,16 @@ def _write(to: str, format: ListFormat | None, asked: BatchAsked, users: Path | 
         typer.echo(f"Left out: {done.rejected:,} ids that are no user ids.", err=True)
 
 
-def _queue(format: ListFormat | None, asked: BatchAsked, *, as_json: bool) -> None:
+def _queue(format: ListFormat | None, asked: Asked, *, as_json: bool) -> None:
     from cli.lists import queue_lists
     from core.logs import configure_logs
     from engine.many_lists.wanted_lists import WantedLists
 
     configure_logs("ERROR")
     wanted = WantedLists(
-        asked.placement, asked.first, asked.market, _filter(asked), "parquet" if format is None else format.value
-    )
+        asked.placement, asked.first, asked.market, _filter(asked), "parquet" if format is None else format.value,
+        asked.list,
+    )  # fmt: skip
     job = queue_lists(wanted)
     if as_json:
         print_json_line({"job": job.id, "state": job.state})
@@ -125,7 +138,7 @@ def _queue(format: ListFormat | None, asked: BatchAsked, *, as_json: bool) -> No
         typer.echo(f"Job {job.id} waits for a trainer. `job(id: {job.id})` shows how far it is, and where the file is.")
 
 
-def _filter(asked: BatchAsked) -> "Filter | None":
+def _filter(asked: Asked) -> "Filter | None":
     if asked.filter is None:
         return None
     from api.graphql.filter_text import read_filter_text
@@ -133,9 +146,10 @@ def _filter(asked: BatchAsked) -> "Filter | None":
     return read_filter_text(asked.filter)
 
 
-def _show(user: str, first: int, client: str | None, url: str | None, *, guest: bool, as_json: bool) -> None:
-    query = GUEST_QUERY if guest else USER_QUERY
-    person = running_gateway(client, url).query(query, {"id": user, "first": first})["person"]
+def _show(user: str, asked: Asked, client: str | None, url: str | None, *, guest: bool, as_json: bool) -> None:
+    _filter(asked)  # before the gateway is asked
+    variables = {**asked._asdict(), "id": user, "filter": asked.filter and orjson.loads(asked.filter)}
+    person = running_gateway(client, url).query(GUEST_QUERY if guest else USER_QUERY, variables)["person"]
     if as_json:
         print_json(person)
     else:

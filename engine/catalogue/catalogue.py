@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 UNPACKED_KEPT = 4_096  # items kept unpacked; any other is unpacked when it is read
 MASKS_KEPT = 64  # masks, each of one filter in one market
+NO_SUCH_MARKET = ""  # stands for all markets that no offer names: a caller may invent any
 MANY_OBJECTS = 20_000  # items and offers that changes brought
 SLICE = 5_000  # offers and terms that are applied between two turns of the event loop, about
 _TERM = 5  # bytes of attributes that may make a term
@@ -185,6 +186,10 @@ class Catalogue:
         """The column of an attribute, which follows the items. Do not write to it."""
         return self._columns.find(key) or self._columns.keep(key, AttributeColumn.of(key, self._packed))
 
+    def has_market(self, market: str) -> bool:
+        """Whether any offer names the market."""
+        return self._offers.has_market(market)
+
     @property
     def has_groups(self) -> bool:
         """Whether any item has a variant group."""
@@ -204,6 +209,8 @@ class Catalogue:
 
     def mask(self, wanted: Filter | None = None, market: str | None = None) -> NDArray[np.bool_]:
         """By item number: live items that match `wanted`, by the offers of `market`. Do not write to it."""
+        if market is not None and not self.has_market(market):
+            market = NO_SUCH_MARKET
         key = (wanted, market)
         mask = self._masks.pop(key, None)
         if mask is None:

@@ -108,6 +108,10 @@ class Offers:
             found[numbers[here]] = said[here]
         return found
 
+    def has_market(self, market: str) -> bool:
+        """Whether any offer names the market."""
+        return market in self._codes
+
     def _code(self, market: str | None) -> int:
         return _NO_MARKET if market is None else self._codes.get(market, _EVERY_MARKET)  # unknown markets are one
 

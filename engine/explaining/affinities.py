@@ -14,7 +14,7 @@ from engine.recommending.recommendations import ListRequest, Recommender
 from ml.affinity.affinities import Dimension, KeyAffinity, by_key, item_weights
 from ml.affinity.ranking import score
 
-__all__ = ["Dimension", "KeyAffinity", "PersonAffinities", "affinities_of"]  # what the edge uses
+__all__ = ["Dimension", "KeyAffinity", "PersonAffinities", "affinities_of", "key_of"]  # what the edge uses
 
 
 class PersonAffinities(NamedTuple):
@@ -51,10 +51,10 @@ async def affinities_of(
             scored = score(basis.view, basis.allowed, basis.fallback, basis.nameable, most_own=None)
         weights = item_weights(scored, state, pin.as_of)
         items = catalogue.items(weights.numbers.tolist())
-        return PersonAffinities(by_key(weights, [_key(item, by) for item in items], first), weights.probable)
+        return PersonAffinities(by_key(weights, [key_of(item, by) for item in items], first), weights.probable)
 
 
-def _key(item: Item | None, by: Dimension) -> str | None:
+def key_of(item: Item | None, by: Dimension) -> str | None:
     """The last, most specific category of an item, or its brand."""
     if item is None:
         return None

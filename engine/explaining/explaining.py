@@ -14,7 +14,7 @@ from db.items import Item, removal_time
 from db.shares import Share
 from engine.catalogue.catalogue import Catalogue
 from engine.explaining.removals import Removal, RemovalRule, removal_of, variant_among
-from engine.explaining.rule_effects import RuleEffect, bounding, effects_on
+from engine.explaining.rule_effects import RuleEffect, bounding, effects_on, rules_about
 from engine.recommending.list_kinds import RANKED, place_of, score_list
 from engine.recommending.pages import MAX_ITEMS, Page, Pin, Select, cut_page, list_of_person, new_pin
 from engine.recommending.people import Degradation, PersonLoader
@@ -124,6 +124,8 @@ class Explainer:
             removed = await removal_time(self._reads, item_id)
             gone = Removal(RemovalRule.UNKNOWN_ITEM if removed is None else RemovalRule.WITHDRAWN)
         await make_ready(request.rules, self._catalogue)
+        wanted = self._catalogue.number_of(item_id)
+        about = [] if wanted is None else await rules_about(request.rules, self._catalogue, wanted)
         async with self._turns:
             pin = new_pin(bundle.id if bundle else None)
             found = Explanation(
@@ -139,9 +141,9 @@ class Explainer:
                 return found
             basis = self._recommender.basis_for(person, request, pin, bundle, state)
             item = self._catalogue.item(number)
-            removal = removal_of(self._catalogue, request, basis, state, number, self._dislikes_hold)
+            removal = removal_of(self._catalogue, request, about, basis, state, number, self._dislikes_hold)
             found = replace(found, item=item, removal=removal, known_to_model=_knows(bundle, number))
-            rules = effects_on(request.rules, self._catalogue, number)
+            rules = effects_on(request.rules, about, self._catalogue, number)
             place = place_of(request, person, self._models, pin.as_of)
             explained = _Place(self._catalogue, list_of_person(person), basis, request, pin, place).explain(
                 found, number

@@ -1,5 +1,6 @@
 """The rules that keep an item out of a person's list, whatever its score is."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from engine.explaining.rule_effects import excluding
 from engine.placements.settings import ListKind
 from engine.recommending.list_kinds import is_of_kind, known_to
 from engine.recommending.recommendations import Basis, ListRequest
+from engine.rules.rule import Rule
 from ml.affinity.ranking import PersonView
 from ml.carts import in_cart
 from ml.rests import rests_until
@@ -52,16 +54,24 @@ class Removal(NamedTuple):
 
 
 def removal_of(
-    catalogue: Catalogue, request: ListRequest, basis: Basis, state: State, number: int, dislikes_hold: timedelta
+    catalogue: Catalogue,
+    request: ListRequest,
+    about: Sequence[Rule],
+    basis: Basis,
+    state: State,
+    number: int,
+    dislikes_hold: timedelta,
 ) -> Removal | None:
     """The first rule that keeps a live item out of the list of `basis`; None when it may be in it.
+
+    `about` are the shop's rules about the item.
 
     `state` is the person's own, `basis.view` lacks what they dislike. The order is from the shop's rules to those that
     the person's own acts cause.
     """
     if not catalogue.sellable(None, request.market)[number]:
         return Removal(RemovalRule.UNAVAILABLE)
-    if found := _of_shop(catalogue, request, number):
+    if found := _of_shop(catalogue, request, about, number):
         return found
     if request.filter is not None and not catalogue.mask(request.filter, request.market)[number]:
         return Removal(RemovalRule.FILTER)
@@ -80,7 +90,7 @@ def removal_of(
     )
 
 
-def _of_shop(catalogue: Catalogue, request: ListRequest, number: int) -> Removal | None:
+def _of_shop(catalogue: Catalogue, request: ListRequest, about: Sequence[Rule], number: int) -> Removal | None:
     """Whether the placement, a rule or the kind of list does not want the item, whoever the person is."""
     placed = request.placement
     if placed is not None and placed.filter is not None and not catalogue.mask(placed.filter, request.market)[number]:
@@ -88,7 +98,7 @@ def _of_shop(catalogue: Catalogue, request: ListRequest, number: int) -> Removal
     band = placed.band_in(request.market) if placed else None
     if band is not None and not catalogue.mask(band, request.market)[number]:
         return Removal(RemovalRule.PLACEMENT_PRICE)
-    excluded_by = excluding(request.rules, catalogue, number)
+    excluded_by = excluding(request.rules, about, number)
     if excluded_by is not None:
         return Removal(RemovalRule.RULE, rule_id=excluded_by)
     if not is_of_kind(catalogue, request.kind, request.market, number):

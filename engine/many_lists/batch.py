@@ -15,7 +15,7 @@ from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.placements.placement import Placement, check_placement, length_of
 from engine.placements.serving_placements import ServingPlacements
-from engine.placements.settings import MOST_UNNAMED
+from engine.placements.settings import MOST_UNNAMED, ListKind
 from engine.recommending.people import (
     Degradation,
     PeopleReader,
@@ -47,12 +47,18 @@ class BatchRequest(NamedTuple):
     unnamed: bool = False  # whether the placement may say how many items: no more than `wanted` does
 
     @classmethod
-    def of(cls, placement: str, first: int | None, market: str | None, filter: Filter | None) -> Self:
-        """The request for lists of `first` items, or of as many as the placement says. Raises InvalidInput."""
+    def of(
+        cls, placement: str, first: int | None, market: str | None, filter: Filter | None, kind: str | None = None
+    ) -> Self:
+        """The request for lists of `first` items, or of as many as the placement says, and of a kind.
+
+        Raises InvalidInput.
+        """
         most = MOST_UNNAMED if first is None else first
         if not 1 <= most <= MAX_FIRST:
             raise InvalidInput(f"first must be between 1 and {MAX_FIRST}.", "first")
-        return cls(check_placement(placement), ListRequest(most, filter=filter, market=market), first is None)
+        wanted = ListRequest(most, filter=filter, market=market, asked=_read_kind(kind))
+        return cls(check_placement(placement), wanted, first is None)
 
     def placed(self, placement: Placement | None) -> Self:
         """The request as this placement wants it."""
@@ -203,6 +209,12 @@ class BatchRecommender:
             listed.degraded,
             items,
         )
+
+
+def _read_kind(name: str | None) -> ListKind | None:
+    if name is not None and name not in ListKind.__members__:
+        raise InvalidInput(f"list must be one of {', '.join(ListKind)}.", "list")
+    return None if name is None else ListKind[name]
 
 
 def _person(id: str) -> Person | RefusedUser:

@@ -42,4 +42,4 @@ async def request_lists(
 
 def request_of(wanted: WantedLists) -> BatchRequest:
     """The list that everybody gets. Raises InvalidInput."""
-    return BatchRequest.of(wanted.placement, wanted.first, wanted.market, wanted.filter)
+    return BatchRequest.of(wanted.placement, wanted.first, wanted.market, wanted.filter, wanted.list)

@@ -18,6 +18,7 @@ class WantedLists:
     market: str | None = None
     filter: Filter | None = None
     format: Format = "parquet"
+    list: str | None = None  # the kind; None: the placement's
 
     @staticmethod
     def of(stored: Any) -> "WantedLists":

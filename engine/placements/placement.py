@@ -35,6 +35,7 @@ class Placement:
     fallback: tuple[FallbackSource, ...]
     texts: ReasonTexts | None  # None: those of all lists
     diversity: float = 0.0  # from 0, the order of the scores, to 1
+    repeat_share: float | str | None = None  # of the list that is for own items; OWN: as the person buys
     explore: float = 0.0  # the share of the places that are given by chance
 
     @classmethod
@@ -51,6 +52,7 @@ class Placement:
             settings.fallback,
             texts.with_texts(settings.texts, id) if settings.texts else None,
             settings.diversity,
+            settings.repeat_share,
             settings.explore,
         )
 

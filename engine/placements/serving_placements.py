@@ -25,6 +25,7 @@ class ServingPlacements:
         self._pool, self._poll, self.texts = pool, poll, texts
         self._change = 0
         self._known: dict[str, Placement] = {}
+        self._refreshing = asyncio.Lock()
 
     def find(self, id: str) -> Placement | None:
         """The placement of this name; None for one without settings, whose lists are as by default."""
@@ -32,13 +33,21 @@ class ServingPlacements:
 
     async def refresh(self) -> None:
         """Read the placements if one changed. Raises StoreUnavailable."""
-        change = await newest_change(self._pool)
-        if change == self._change:
-            return
-        rows = await list_placements(self._pool, MOST_PLACEMENTS)
-        self._known = {row.id: placement for row in rows if (placement := self._placement(row)) is not None}
-        self._change = change
-        log.info("placements_changed", placements=len(rows))
+        async with self._refreshing:
+            change = await newest_change(self._pool)
+            if change == self._change:
+                return
+            rows = await list_placements(self._pool, MOST_PLACEMENTS)
+            self._known = {row.id: placement for row in rows if (placement := self._placement(row)) is not None}
+            self._change = change
+            log.info("placements_changed", placements=len(rows))
+
+    async def refresh_after_change(self) -> None:
+        """Follow a change that was just saved; while Postgres is away, the next refresh does."""
+        try:
+            await self.refresh()
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read the placements after a change")
 
     async def run(self) -> None:
         """Refresh for ever. What was read last goes on while Postgres is away."""

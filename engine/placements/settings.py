@@ -1,15 +1,17 @@
 """What a shop may set for a placement. The model is the source for files, GraphQL and what is stored."""
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     StrictBool,
     StrictInt,
     StringConstraints,
@@ -30,6 +32,7 @@ from engine.catalogue.filters import Filter
 from engine.reasons.texts import WrongReasonTexts, read_texts
 
 MOST_BANDS: Final = 50  # price bands, each of one market
+OWN: Final = "OWN"  # the share of a list that is for own items: as the person buys
 MOST_EXPLORED: Final = 0.3  # of the places of a list
 MOST_FAULTS: Final = 20  # that one answer names
 MOST_UNNAMED: Final = 20  # items that a placement lists where a request does not say how many: it is charged for these
@@ -41,6 +44,15 @@ def _read_share(value: object) -> object:
     if isinstance(value, str | bool):
         raise ValueError("must be a number")
     return value
+
+
+def _read_repeat_share(value: object) -> object:
+    if value is None or value == OWN:
+        return value
+    number = float(value) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else math.nan
+    if not 0 <= number <= 1:
+        raise ValueError(f'must be a number from 0 to 1, or "{OWN}"')
+    return number
 
 
 _Name = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT, pattern=r"^[^\x00]*$")]
@@ -152,6 +164,7 @@ class PlacementSettings(BaseModel):
     fallback: tuple[FallbackSource, ...] = Field((), max_length=len(FallbackSource))
     texts: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     diversity: _Share = 0.0
+    repeat_share: Annotated[float | Literal["OWN"] | None, PlainValidator(_read_repeat_share)] = None
     explore: Annotated[_Share, Field(le=MOST_EXPLORED)] = 0.0
 
     @field_validator("repeat")

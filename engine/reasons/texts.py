@@ -18,7 +18,10 @@ MOST_LANGUAGES: Final = 50  # of a shop's file
 _WITH_CAUSE: Final = frozenset({"SIMILAR_TO", "BOUGHT_TOGETHER", "SEQUENCE", "VIEWED"})  # {cause} is another item
 _OFTEN: Final = "DUE_EVERY"  # the text of DUE_AGAIN where the person's own {days} between two purchases are known
 _DUE: Final = "DUE_AGAIN"
-_TEXTS: Final = (*REASONS, _OFTEN)
+SAYINGS: Final = (  # what a person is told about their interests and about an item, beside its reason
+    "INTEREST_BOUGHT", "INTEREST_VIEWED", "BY_SHOP", "NOT_LISTED", "HIDDEN", "STOP_ITEM", "STOP_CATEGORY", "STOP_PAUSE",
+)  # fmt: skip
+_TEXTS: Final = (*REASONS, _OFTEN, *SAYINGS)
 _TAG: Final = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{1,8}){0,3}", re.ASCII)  # BCP 47, the part that shops use
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FOLDER: Final = Path(__file__).parent
@@ -62,7 +65,9 @@ class ReasonTexts:
         return type(self)(whole)
 
     def text(self, reason: str, language: str | None, item: str, cause: str, every: int = 0) -> str:
-        """The sentence for a reason code, in the nearest language to a BCP 47 tag: `de-AT`, else `de`, else English.
+        """The sentence for a reason code, or for one of SAYINGS.
+
+        It is in the nearest language to a BCP 47 tag: `de-AT`, else `de`, else English.
 
         `item` and `cause` are titles. They are inserted as they are, without line breaks and cut to 100 characters.
         `every` are the days in which the person usually buys the item again; they are said from two days on.

@@ -1,13 +1,13 @@
 """What the lists of each kind have: those that the person's next purchase orders, and the others."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.contract import Person
+from core.errors import InvalidInput
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.catalogue.offers import offer_in
@@ -15,9 +15,8 @@ from engine.placements.placement import Placement, hide_repeats, preferred_by
 from engine.placements.settings import ListKind
 from engine.recommending.people import has_events
 from engine.recommending.serving_models import ServingModels
-from engine.rules.in_force import RulesInForce, leaders_of, weigh
-from engine.variety.varying import Place, varies, vary
-from ml.affinity.boosting import with_candidates
+from engine.rules.in_force import RulesInForce, leaders_of, narrow_by, weigh
+from engine.variety.varying import Place, vary
 from ml.affinity.list_kinds import (
     Chosen,
     alternatives,
@@ -30,11 +29,11 @@ from ml.affinity.list_kinds import (
 )
 from ml.affinity.ranking import PersonView, Scored, score
 from ml.affinity.reranking import rerank
-from ml.affinity.several_lists import narrow
 from ml.fallback import Fallback
 from ml.masks import Mask
 from ml.state import State
 
+MAX_IDS: Final = 500  # in one argument
 RANKED: Final = frozenset({ListKind.PERSONAL, ListKind.NEW_FOR_YOU, ListKind.ON_SALE})  # by what the person wants next
 BAND: Final = 1.5  # times as dear, or so many times cheaper, as an alternative may be
 _FIRST_SOURCE: Final = {ListKind.POPULAR: "POPULAR", ListKind.TRENDING: "TRENDING", ListKind.NEW_FOR_YOU: "NEW"}
@@ -68,6 +67,18 @@ class Wanted(Protocol):
     @property
     def among(self) -> Sequence[str] | None:
         """The ids of the only items that are listed."""
+
+    @property
+    def filter(self) -> Filter | None:
+        """What the request allows."""
+
+    @property
+    def category(self) -> str | None:
+        """The category of the page."""
+
+    @property
+    def exclude(self) -> Sequence[str]:
+        """The ids of items that are left out."""
 
     @property
     def rules(self) -> RulesInForce | None:
@@ -142,12 +153,51 @@ def place_of(wanted: Wanted, person: Person, models: ServingModels, as_of: int, 
 
     Only lists by what the person wants next have such places, and none of given items.
     """
-    placement = wanted.placement
-    if placement is None or not placement.explore or wanted.kind not in RANKED or wanted.among is not None:
-        return Place(seen)
+    placement, ranked = wanted.placement, wanted.kind in RANKED
+    if placement is None or not placement.explore or not ranked or wanted.among is not None:
+        return Place(seen, ranked=ranked)
     serving = models.current
     universe = serving.universe if serving else None
     return Place(seen, models.explorables.exploration(placement, person, universe, as_of, seen))
+
+
+def allowed_by(catalogue: Catalogue, request: Wanted) -> tuple[Mask, Mask]:
+    """New masks by item number: the available items that the request allows, and those that its reasons may name.
+
+    A reason may name what a filter allows, and what the page shows; not what is excluded.
+    """
+    allowed = catalogue.sellable(request.filter, request.market)
+    if request.placement is not None:
+        request.placement.narrow(catalogue, request.market, allowed)
+    narrow_by(request.rules, allowed)
+    nameable = allowed.copy()
+    narrow_to_kind(catalogue, request.kind, request.market, allowed)
+    if request.category is not None:
+        allowed &= catalogue.mask(Filter(categories=(request.category,)))
+    if request.among is not None:
+        named = np.zeros_like(allowed)
+        named[catalogue.numbers_of(check_count(request.among, "among", MAX_IDS))] = True
+        allowed &= named
+    if request.exclude:
+        excluded = catalogue.numbers_of(check_count(request.exclude, "exclude", MAX_IDS))
+        allowed[excluded] = nameable[excluded] = False
+    if request.context_items:
+        nameable[catalogue.numbers_of(request.context_items)] = True
+    return allowed, nameable
+
+
+def exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.uint32]) -> None:
+    """Take the variants of items that were just bought, are in the cart or are on the page out of the mask."""
+    known = left_out[left_out < catalogue.size]
+    if catalogue.has_groups and len(known):
+        allowed[catalogue.variants_of(known)] = False
+
+
+def check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
+    """The ids; raises InvalidInput, naming `field`, for more than `most`."""
+    if len(ids) > most:
+        raise InvalidInput(f"{field} may name at most {most} items.", field=field)
+    return ids
 
 
 def score_list(
@@ -157,24 +207,17 @@ def score_list(
     allowed: Mask,
     fallback: Fallback,
     nameable: Mask | None,
-    whole: Mask | None = None,
     place: Place = _FIRST,
 ) -> Scored:
-    """The candidates of a list, as the kind wants them, with the boosts of rules and the variety of the placement.
+    """The candidates of a list, as the kind wants them, with the boosts of rules and the variety of the placement."""
+    return vary(catalogue, wanted.placement, score_whole(catalogue, wanted, view, allowed, fallback, nameable), place)
 
-    `whole`: what its first page may have, so that what fills a list has the same order on all pages.
-    """
-    scored, placement = _score(catalogue, wanted, view, allowed, fallback, nameable), wanted.placement
-    if wanted.rules is None and not varies(placement) and place.exploration is None:
-        return scored
-    if whole is None or whole is allowed or len(scored.numbers):
-        return finished(catalogue, wanted, scored, place)
-    first = _score(catalogue, wanted, view, whole, fallback, nameable)
-    if len(first.numbers):
-        return replace(weigh(wanted.rules, scored, fills=True), exploration=place.exploration)
-    if varies(placement) or place.exploration is not None:  # the scores of the first page
-        return vary(catalogue, placement, narrow(weigh(wanted.rules, with_candidates(first)), allowed), place)
-    return weigh(wanted.rules, scored)
+
+def score_whole(
+    catalogue: Catalogue, wanted: Wanted, view: PersonView, allowed: Mask, fallback: Fallback, nameable: Mask | None
+) -> Scored:
+    """The same for all pages of a list, before the variety."""
+    return weigh(wanted.rules, _score(catalogue, wanted, view, allowed, fallback, nameable))
 
 
 def finished(catalogue: Catalogue, wanted: Wanted, scored: Scored, place: Place = _FIRST) -> Scored:

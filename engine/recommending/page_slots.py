@@ -15,6 +15,9 @@ from engine.catalogue.catalogue import Catalogue
 from engine.recommending.kept_lists import Key
 from engine.recommending.list_kinds import (
     RANKED,
+    allowed_by,
+    check_count,
+    exclude_variants,
     finished,
     hide_own,
     is_ranked,
@@ -28,9 +31,6 @@ from engine.recommending.recommendations import (
     MAX_CONTEXT_ITEMS,
     ListRequest,
     RecommendedList,
-    allowed_by,
-    check_count,
-    exclude_variants,
     key_of_list,
 )
 from engine.recommending.serving_models import ServingModels

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core import metrics
 from core.contract import Person
-from core.errors import InvalidInput, StoreUnavailable, Unanswerable
+from core.errors import StoreUnavailable, Unanswerable
 from core.turns import OneAtATime
 from db.items import Item
 from db.shares import Share
@@ -21,12 +21,14 @@ from engine.placements.placement import Placement
 from engine.placements.settings import ListKind
 from engine.recommending.kept_lists import Key
 from engine.recommending.list_kinds import (
+    allowed_by,
+    check_count,
+    exclude_variants,
     hide_own,
     is_ranked,
     kind_of,
-    narrow_to_kind,
     place_of,
-    score_list,
+    score_whole,
     sources_of_kind,
 )
 from engine.recommending.pages import Page, Pin, Select, cut_page, list_of_person, read_pin
@@ -34,18 +36,18 @@ from engine.recommending.people import Degradation, PersonLoader
 from engine.recommending.same_category import same_category
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import most_bought
-from engine.rules.in_force import RulesInForce, effects_of, make_ready, narrow_by
+from engine.rules.in_force import RulesInForce, effects_of, make_ready
 from engine.signing import Signer
+from engine.variety.varying import vary
 from ml.affinity.bought_together import bought_together
 from ml.affinity.model import AffinityModel
 from ml.affinity.ranking import PersonView, Scored, leaving_out, select, view_person
-from ml.affinity.several_lists import within
+from ml.affinity.several_lists import narrow, within
 from ml.affinity.similar import has_similar, similar
 from ml.fallback import Fallback
-from ml.masks import Mask
+from ml.masks import Mask, without
 from ml.state import State
 
-MAX_IDS = 500  # in one argument
 MAX_CONTEXT_ITEMS = 100
 
 
@@ -97,6 +99,7 @@ class Basis(NamedTuple):
     allowed: Mask  # but for what `view` leaves out
     nameable: Mask
     fallback: Fallback
+    begun: tuple[PersonView, Mask] | None = None  # view and mask of the first page, where a later state leaves out more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,18 +185,20 @@ class Recommender:
         earlier: State | None,
     ) -> Page:
         """A page of a list. `earlier` is the state that a list is pinned to; `state` still leaves out what it does."""
-        basis = self.basis_for(person, request, pin, bundle, state, earlier)
+        basis, effects = self.basis_for(person, request, pin, bundle, state, earlier), effects_of(request.rules)
         place = place_of(request, person, self._models, pin.as_of, pin.seen)
-        effects = effects_of(request.rules)
 
         def score_allowed(allowed: Mask) -> Select:
-            key = (basis.viewed, request.items, tuple(pin.seen), self._catalogue.version)
-            if key not in self._scored:
-                view, fallback, nameable = basis.view, basis.fallback, basis.nameable
-                self._scored[key] = score_list(
-                    self._catalogue, request, view, allowed, fallback, nameable, basis.allowed, place
-                )
-            return partial(select, within(self._scored[key], allowed) if effects else self._scored[key])
+            key = (basis.viewed, request.items, self._catalogue.version)
+            if key not in self._scored:  # for all pages: each has its items in the order of the whole list
+                view, whole = basis.begun or (basis.view, basis.allowed)
+                self._scored[key] = score_whole(self._catalogue, request, view, whole, basis.fallback, basis.nameable)
+            scored = self._scored[key]
+            if pin.seen:
+                scored = narrow(scored, allowed)
+            elif effects:
+                scored = within(scored, allowed)
+            return partial(select, vary(self._catalogue, request.placement, scored, place))
 
         cut = partial(cut_page, self._catalogue, name, pin, basis.allowed, request.first, score_allowed)
         elsewhere = self._shown_elsewhere(person, request)
@@ -232,16 +237,25 @@ class Recommender:
             )
             if keeps and earlier is None:
                 evidence.keep(person, view)
-            self._views[viewed] = view if earlier is None else leaving_out(view, state)
-        view = self._views[viewed]
+            self._views[viewed] = view
         allowed, nameable = allowed_by(self._catalogue, request)
-        if request.among is None:
-            allowed[numbers] = False
-            exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
-        else:
-            view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
-        hide_own(self._catalogue, request, view, state, allowed, nameable)
-        return Basis(viewed, view, allowed, nameable, fallback)
+
+        def left(view: PersonView, state: State, allowed: Mask) -> tuple[PersonView, Mask]:
+            """The view and the mask without what the state leaves out."""
+            if request.among is None:
+                allowed[numbers] = False
+                exclude_variants(self._catalogue, allowed, np.concatenate([view.left_out, numbers]))
+            else:
+                view = replace(view, left_out=np.concatenate([view.left_out, numbers]))
+            hide_own(self._catalogue, request, view, state, allowed, nameable)
+            return view, allowed
+
+        begun = left(self._views[viewed], state if earlier is None else earlier, allowed)
+        if earlier is None:
+            return Basis(viewed, *begun, nameable, fallback)
+        view, allowed = left(leaving_out(begun[0], state), state, begun[1].copy())
+        gone = view.left_out if request.among is None else view.dislikes.hidden
+        return Basis(viewed, view, without(allowed, gone), nameable, fallback, begun)
 
     def _shown_elsewhere(self, person: Person, request: ListRequest) -> NDArray[np.uint32] | None:
         """What the first page of a list should not repeat."""
@@ -353,42 +367,3 @@ class Recommender:
 def key_of_list(person: Person, request: ListRequest, elsewhere: bytes = b"") -> Key:
     """The key of the first page of a person's list; `elsewhere` says what the lists beside it show."""
     return person, (request.all_parts, elsewhere)
-
-
-def allowed_by(catalogue: Catalogue, request: ListRequest) -> tuple[Mask, Mask]:
-    """New masks by item number: the available items that the request allows, and those that its reasons may name.
-
-    A reason may name what a filter allows, and what the page shows; not what is excluded.
-    """
-    allowed = catalogue.sellable(request.filter, request.market)
-    if request.placement is not None:
-        request.placement.narrow(catalogue, request.market, allowed)
-    narrow_by(request.rules, allowed)
-    nameable = allowed.copy()
-    narrow_to_kind(catalogue, request.kind, request.market, allowed)
-    if request.category is not None:
-        allowed &= catalogue.mask(Filter(categories=(request.category,)))
-    if request.among is not None:
-        named = np.zeros_like(allowed)
-        named[catalogue.numbers_of(check_count(request.among, "among", MAX_IDS))] = True
-        allowed &= named
-    if request.exclude:
-        excluded = catalogue.numbers_of(check_count(request.exclude, "exclude", MAX_IDS))
-        allowed[excluded] = nameable[excluded] = False
-    if request.context_items:
-        nameable[catalogue.numbers_of(request.context_items)] = True
-    return allowed, nameable
-
-
-def exclude_variants(catalogue: Catalogue, allowed: Mask, left_out: NDArray[np.uint32]) -> None:
-    """Take the variants of items that were just bought, are in the cart or are on the page out of the mask."""
-    known = left_out[left_out < catalogue.size]
-    if catalogue.has_groups and len(known):
-        allowed[catalogue.variants_of(known)] = False
-
-
-def check_count(ids: Sequence[str], field: str, most: int) -> Sequence[str]:
-    """The ids; raises InvalidInput, naming `field`, for more than `most`."""
-    if len(ids) > most:
-        raise InvalidInput(f"{field} may name at most {most} items.", field=field)
-    return ids

@@ -92,10 +92,10 @@ class _Ranking:
             if not self._read_on(used, bounds):
                 return None
 
-    def first_of(self, used: Collection[int], bounds: Sequence[_Bound]) -> int | None:
-        """The same among the items that are read, without passing any over."""
+    def first_of(self, used: Collection[int], bounds: Sequence[_Bound], about: Mask | None = None) -> int | None:
+        """The same among the items that are read, or among those of them in a mask, without passing any over."""
         for number in self._items[self._at :]:
-            if _may_be_next(number, used, bounds):
+            if (about is None or _is_in(number, about)) and _may_be_next(number, used, bounds):
                 return number
         return None
 
@@ -168,7 +168,7 @@ class Arrangement:
         collapse: bool,
     ) -> None:
         self._effects, self._catalogue, self._allowed, self._begin = effects, catalogue, allowed, len(seen)
-        self._score, self._shown = score, shown
+        self._score, self._shown, self._last = score, shown, self._shown_elsewhere(shown)
         self._hard = [_Bound(catalogue.groups, 1, None)] if collapse and catalogue.has_groups else []
         at_most = [_Bound(codes, rule.says.count or 1, about) for rule, about, codes in effects.at_most]
         self._all = [*self._hard, *at_most]
@@ -202,13 +202,13 @@ class Arrangement:
 
     def page(self, length: int) -> Ranked:
         """The next items, at most so many."""
-        rest = _Ranking(self._score, self._allowed, length + LEAST + len(self._shown), self._all, self._last())
+        rest = _Ranking(self._score, self._allowed, length + LEAST + len(self._shown), self._all, self._last)
         pins, found, used = dict(self._pinned), list[int](), set(self._pinned_items)
         while len(found) < length:
             place = self._begin + len(found)
             number = pins.pop(place, None)
             if number is None:
-                number = self._slot(place, used)
+                number = self._slot(place, used, rest)
             if number is None:
                 number = rest.best(used, self._all)
             if number is None:
@@ -226,22 +226,26 @@ class Arrangement:
         for bound in bounds:
             bound.count(number)
 
-    def _last(self) -> Mask | None:
+    def _shown_elsewhere(self, shown: _Numbers) -> Mask | None:
         """The items that are shown elsewhere, and their variants."""
-        if not len(self._shown):
+        if not len(shown):
             return None
-        last, shown = np.zeros_like(self._allowed), self._shown[self._shown < self._catalogue.size]
+        last, shown = np.zeros_like(self._allowed), shown[shown < self._catalogue.size]
         last[shown] = True
         if self._catalogue.has_groups:
             last[self._catalogue.variants_of(shown)] = True
         return last
 
-    def _slot(self, place: int, used: Collection[int]) -> int | None:
+    def _slot(self, place: int, used: Collection[int], rest: _Ranking) -> int | None:
         """The item of the first rule whose share of places is due."""
         missing = [(slots, one) for slots in self._slots if (one := slots.missing(place, self._pinned)) > 0]
         for slots, _ in missing:
             if slots.is_due(place) or self._free(place, slots) <= sum(one for _, one in missing):
-                number = slots.best(self._matching, used, self._hard, self._all)
+                number = rest.first_of(
+                    used, self._all, slots.about
+                )  # reading a ranking of its own costs a quarter more
+                if number is None:
+                    number = slots.best(self._matching, used, self._hard, self._all)
                 if number is not None:
                     return number
         return None
@@ -254,7 +258,7 @@ class Arrangement:
         """The ranking of the items that match."""
         mask = np.zeros_like(self._allowed)
         mask[: len(about)] = about[: len(self._allowed)]
-        return _Ranking(self._score, self._allowed & mask, 2 * LEAST + len(self._pinned), self._all)
+        return _Ranking(self._score, self._allowed & mask, 2 * LEAST + len(self._pinned), self._all, self._last)
 
     def _ranked(self, numbers: _Numbers, rest: _Ranking) -> Ranked:
         scores, ranked = rest.scores_of(numbers), rest.ranked
@@ -309,7 +313,7 @@ class _Slots:
         return best if best is None else self._best.first_of(used, bounds) or best
 
     def _matches(self, number: int) -> bool:
-        return number < len(self.about) and bool(self.about[number])
+        return _is_in(number, self.about)
 
 
 def arrange(
@@ -326,6 +330,10 @@ def arrange(
     if effects is None or not effects.arranges:
         return None
     return Arrangement(effects, catalogue, allowed, seen, score, shown, collapse=collapse).page
+
+
+def _is_in(number: int, mask: Mask) -> bool:
+    return number < len(mask) and bool(mask[number])
 
 
 def _falling(scores: NDArray[np.float32]) -> NDArray[np.float32]:

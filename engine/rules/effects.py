@@ -48,6 +48,12 @@ class Effects:
         """Whether they say where items are, beside how they are ranked."""
         return bool(self.pins or self.slots or self.at_most)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its arrays by item."""
+        masks = [self.kept, *(mask for _, mask in self.slots), *(bound.about for bound in self.at_most)]
+        return sum(array.nbytes for array in (self.weights, *masks) if array is not None)
+
     def copy(self) -> "Effects":
         """The same effects, to be added to."""
         return Effects(

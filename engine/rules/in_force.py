@@ -54,6 +54,11 @@ class RulesInForce:
         return (*(self._base.rules if self._base else ()), *self.rules)
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of what they do, as far as that is known."""
+        return 0 if self._effects is None else self._effects.nbytes
+
+    @property
     def effects(self) -> Effects:
         """What they do. `ready` must have been awaited once."""
         assert self._effects is not None
@@ -121,9 +126,9 @@ def leaders_of(rules: RulesInForce | None, view: PersonView) -> NDArray[np.uint3
     return rules.effects.leaders(view.ranker.universe if view.ranker else None) if rules else _NOBODY
 
 
-def weigh(rules: RulesInForce | None, scored: Scored, *, fills: bool = False) -> Scored:
-    """The list with boosts. `fills`: the fallback only fills it, as the candidates are on the pages before."""
+def weigh(rules: RulesInForce | None, scored: Scored) -> Scored:
+    """The list with boosts."""
     if rules is None or rules.effects.weights is None:
         return scored
-    scored = scored if fills else with_candidates(scored)
+    scored = with_candidates(scored)
     return boost(scored, rules.effects.factors_of(scored.numbers))

@@ -1,24 +1,24 @@
 """All rules that hold at a moment, found by placement, market and page without a look at each."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, Protocol, Self, TypeVar
 
 import numpy as np
 
-from engine.catalogue.catalogue import Catalogue
+from engine.catalogue.catalogue import NO_SUCH_MARKET, Catalogue
 from engine.rules.in_force import RulesInForce
 from engine.rules.queries import words_in
 from engine.rules.rule import Rule
 
 MOST_OF_PAGE: Final = 100  # rules of its items and categories that hold on one page
 MOST_READ: Final = 1_000  # rules of one item or category that are looked at
-MOST_KEPT: Final = 64  # sets of rules whose effects are kept
 MOST_PEOPLE: Final = 1_000  # sets of segments whose rules are kept
+MOST_KEPT: Final = 64  # sets of rules whose effects are kept, of all pages and of single ones
+MOST_BYTES: Final = 64 * 2**20  # that these effects take, each of both
 
 Key = TypeVar("Key")
-Found = TypeVar("Found")
 
 
 class Listed(Protocol):
@@ -49,6 +49,7 @@ class RuleBook:
         self._of_segment = dict[tuple[str | None, str], list[Rule]]()
         self._of_word = dict[tuple[str | None, str], list[Rule]]()
         self._placements = {name for rule in held for name in rule.says.when.placements}
+        self._markets = {name for rule in held for name in rule.says.when.markets}
         for rule in held:
             when = rule.says.when
             if not rule.is_of_page:
@@ -81,37 +82,35 @@ class RuleBook:
 
     def find(self, placement: str, catalogue: Catalogue, listed: Listed) -> RulesInForce | None:
         """The rules that hold for a list of a placement; None without any."""
-        where = placement if placement in self._placements else None
-        base = self._base(where, listed.market)
-        of_page = self._rules_of_page(where, catalogue, listed)
+        where, market = placement if placement in self._placements else None, listed.market
+        if market is not None and market not in self._markets and not catalogue.has_market(market):
+            market = NO_SUCH_MARKET
+        base = self._base(where, market)
+        of_page = self._rules_of_page(where, market, catalogue, listed)
         if not of_page:
             return base if base.rules else None
-        found = self._pages.pop((base, of_page), None)
-        if found is None:
-            found = self._same(RulesInForce(of_page, listed.market, base))
-        _keep(self._pages, (base, of_page), found)
-        return found
+        return _kept(self._pages, (base, of_page), lambda: self._same(RulesInForce(of_page, market, base)))
 
     def looks_at_segments(self, placement: str) -> bool:
         """Whether a rule that holds in a placement may be one for the people of a segment only."""
         return None in self._by_segment or placement in self._by_segment
 
     def _base(self, where: str | None, market: str | None) -> RulesInForce:
-        found = self._bases.pop((where, market), None)
-        if found is None:
-            rules = [rule for rule in self._everywhere if rule.holds_in(where, market)]
-            found = self._same(RulesInForce(rules, market))
-        _keep(self._bases, (where, market), found)
-        return found
+        def make() -> RulesInForce:
+            return self._same(RulesInForce([rule for rule in self._everywhere if rule.holds_in(where, market)], market))
+
+        return _kept(self._bases, (where, market), make)
 
     def _same(self, rules: RulesInForce) -> RulesInForce:
         """The object with the same rules that is known, so that what they do is not found out again."""
         known: RulesInForce = self._known.pop(rules, rules)
         return known
 
-    def _rules_of_page(self, where: str | None, catalogue: Catalogue, listed: Listed) -> tuple[Rule, ...]:
+    def _rules_of_page(
+        self, where: str | None, market: str | None, catalogue: Catalogue, listed: Listed
+    ) -> tuple[Rule, ...]:
         """Those of the page's items and categories, of what is searched for, and of the person's segments."""
-        of_person = self._rules_of_person(where, listed.market, listed.segments)
+        of_person = self._rules_of_person(where, market, listed.segments)
         if not self._of_item and not self._of_category and not self._of_word:
             return of_person
         searched = words_in(listed.query) if listed.query else frozenset[str]()
@@ -126,7 +125,7 @@ class RuleBook:
         found = set[Rule]()
         for rules in lists:
             for rule in islice(rules or (), MOST_READ):
-                of_page = rule.holds_in(where, listed.market) and rule.holds_on(categories, searched)
+                of_page = rule.holds_in(where, market) and rule.holds_on(categories, searched)
                 if of_page and rule.holds_for(listed.segments):
                     found.add(rule)
         return _first(found.union(of_person)) if found else of_person
@@ -136,12 +135,15 @@ class RuleBook:
         named = segments & self._segments
         if not named:
             return ()
-        found = self._people.pop((where, market, named), None)
+        key = where, market, named
+        found = self._people.pop(key, None)
         if found is None:
             places = (None,) if where is None else (None, where)
             lists = [self._of_segment.get((place, name), ()) for place in places for name in named]
             found = _first({rule for rules in lists for rule in rules[:MOST_READ] if rule.holds_in(where, market)})
-        _keep(self._people, (where, market, named), found, MOST_PEOPLE)
+        self._people[key] = found
+        if len(self._people) > MOST_PEOPLE:
+            self._people.popitem(last=False)
         return found
 
 
@@ -149,7 +151,12 @@ def _first(rules: Iterable[Rule]) -> tuple[Rule, ...]:
     return tuple(sorted(rules, key=lambda rule: rule.order)[:MOST_OF_PAGE])
 
 
-def _keep(kept: OrderedDict[Key, Found], key: Key, found: Found, most: int = MOST_KEPT) -> None:
-    kept[key] = found
-    if len(kept) > most:
+def _kept(kept: OrderedDict[Key, RulesInForce], key: Key, make: Callable[[], RulesInForce]) -> RulesInForce:
+    """What is kept under a key, or is made for it. What was not used for longest makes room."""
+    if key in kept:
+        kept.move_to_end(key)
+        return kept[key]
+    while len(kept) >= MOST_KEPT or (kept and sum(each.nbytes for each in kept.values()) > MOST_BYTES):
         kept.popitem(last=False)
+    kept[key] = found = make()
+    return found

@@ -36,18 +36,24 @@ class ServingRules:
         return list(self._known.values())
 
     async def refresh(self) -> None:
-        """Read the rules that changed, and find out which hold now. Raises StoreUnavailable."""
+        """Read the rules that changed, and find out which hold now. Raises StoreUnavailable, when this is done, too."""
         async with self._refreshing:
-            before, now = self._change, clock.now().timestamp()
-            if await RULES.newest_change(self._pool) > self._change:
-                while rows := await RULES.changed_since(self._pool, self._change, AT_ONCE):
-                    for row in rows.values():
-                        self._learn(row)
-                    self._change = max(rows)
-            if self._change > before or now >= self.book.until:
-                # It takes tens of milliseconds for very many rules.
-                self.book = await asyncio.to_thread(RuleBook, self.rules, now, self.book)
-                log.info("rules_changed", rules=len(self._known))
+            before = self._change
+            try:
+                await self._read()
+            finally:  # rules begin and end while Postgres is away, too
+                now = clock.now().timestamp()
+                if self._change > before or now >= self.book.until:
+                    # It takes tens of milliseconds for very many rules.
+                    self.book = await asyncio.to_thread(RuleBook, self.rules, now, self.book)
+                    log.info("rules_changed", rules=len(self._known))
+
+    async def refresh_after_change(self) -> None:
+        """Follow a change that was just saved; while Postgres is away, the next refresh does."""
+        try:
+            await self.refresh()
+        except StoreUnavailable as error:
+            log_unavailable(error, doing="read the rules after a change")
 
     async def run(self) -> None:
         """Refresh for ever. What was read last goes on while Postgres is away."""
@@ -57,15 +63,15 @@ class ServingRules:
                 await self.refresh()
             except StoreUnavailable as error:
                 log_unavailable(error, doing="read the rules")
-                self._begin_and_end()
             except Exception as error:  # nobody awaits this task, so it must survive any error
                 log.warning("rules_not_read", error=repr(error))
 
-    def _begin_and_end(self) -> None:
-        """Rules begin and end while Postgres is away, too."""
-        now = clock.now().timestamp()
-        if now >= self.book.until:
-            self.book = RuleBook(self.rules, now, self.book)
+    async def _read(self) -> None:
+        if await RULES.newest_change(self._pool) > self._change:
+            while rows := await RULES.changed_since(self._pool, self._change, AT_ONCE):
+                for row in rows.values():
+                    self._learn(row)
+                self._change = max(rows)
 
     def _learn(self, row: StoredSettings) -> None:
         if row.settings is None:

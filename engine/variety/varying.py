@@ -7,9 +7,11 @@ import numpy as np
 
 from engine.catalogue.catalogue import Catalogue
 from engine.placements.placement import Placement
+from engine.placements.settings import OWN
 from ml.affinity.boosting import with_candidates
 from ml.affinity.exploring import Exploration
-from ml.affinity.ranking import Scored
+from ml.affinity.ranking import PersonView, Scored
+from ml.affinity.repeats import repeat_share
 from ml.affinity.variety import Variety
 
 
@@ -19,11 +21,12 @@ class Place:
 
     seen: Sequence[int] = ()  # the items of the pages before
     exploration: Exploration | None = None  # None: no place is given by chance
+    ranked: bool = True  # whether the list is by what the person wants next: then own items may have a share
 
 
 def varies(placement: Placement | None) -> bool:
     """Whether the lists of a placement have another order than that of the scores."""
-    return placement is not None and placement.diversity > 0
+    return placement is not None and (placement.diversity > 0 or placement.repeat_share is not None)
 
 
 def vary(catalogue: Catalogue, placement: Placement | None, scored: Scored, place: Place) -> Scored:
@@ -31,10 +34,26 @@ def vary(catalogue: Catalogue, placement: Placement | None, scored: Scored, plac
     exploration = place.exploration
     if exploration is not None:
         scored = replace(with_candidates(scored), exploration=exploration)
-    if placement is None or not varies(placement):
+    if placement is None:
         return scored
-    universe = scored.view.ranker.universe if scored.view.ranker else None
+    view, share = scored.view, _share_of_own(placement, scored.view) if place.ranked else None
+    if share is None and not placement.diversity:
+        return scored
     ranked = place.seen if exploration is None else exploration.ranked.tolist()
-    shown = np.array([number for number in ranked if number < catalogue.size], np.uint32)
-    variety = Variety(placement.diversity, universe, (catalogue.categories, catalogue.brands), shown)
+    variety = Variety(
+        placement.diversity,
+        view.ranker.universe if view.ranker else None,
+        (catalogue.categories, catalogue.brands),
+        np.array([number for number in ranked if number < catalogue.size], np.uint32),
+        np.ascontiguousarray(view.state.bought["item"]),
+        share,
+    )
     return replace(with_candidates(scored), variety=variety)
+
+
+def _share_of_own(placement: Placement, view: PersonView) -> float | None:
+    """The share of a list that is for items which the person bought before; None: as the scores say."""
+    share = placement.repeat_share
+    if share is None or not len(view.state.bought):
+        return None
+    return repeat_share(view.ranker.universe if view.ranker else None, view.state) if share == OWN else float(share)

@@ -40,18 +40,17 @@ def dislikes(universe: Universe | None, state: State) -> Dislikes:
     rows = universe.rows(hidden)
     closeness = universe.near_score[rows]
     closeness = closeness / np.maximum(closeness.max(axis=1, keepdims=True), 1e-9)
-    near, place = np.unique(universe.numbers[universe.near[rows][closeness > 0]], return_inverse=True)
-    closest = np.zeros(len(near), np.float32)
-    np.maximum.at(closest, place, closeness[closeness > 0])
-    return Dislikes(hidden, near.astype(np.uint32), 1 - np.float32(LOWERING) * closest)
+    closest = np.zeros(len(universe.numbers) + 1, np.float32)  # by row; the last is of what is no neighbour
+    np.maximum.at(closest, universe.near[rows].ravel(), closeness.ravel().astype(np.float32))
+    near = np.flatnonzero(closest[:-1])
+    return Dislikes(hidden, universe.numbers[near].astype(np.uint32), 1 - np.float32(LOWERING) * closest[near])
 
 
 def without_items(state: State, numbers: NDArray[np.uint32]) -> State:
     """The state as if these items (ascending) had never been bought or looked at."""
     if not len(numbers):
         return state
-    return replace(
-        state,
-        items=state.items[~is_in(state.items["item"], numbers)],
-        recent=state.recent[~is_in(state.recent["item"], numbers)],
-    )
+    items, recent = is_in(state.items["item"], numbers), is_in(state.recent["item"], numbers)
+    if not (items.any() or recent.any()):
+        return state
+    return replace(state, items=state.items[~items], recent=state.recent[~recent])

@@ -22,6 +22,8 @@ AT_ONCE: Final = 128  # of these the ones that one list chooses from
 DRAWS: Final = 256  # worlds that are drawn ahead; each list follows one of them
 PRIOR: Final = 20.0  # buyers of the shop's mean that are mixed with those of a category or brand
 
+_EACH: Final = np.arange(DRAWS)
+
 Numbers = NDArray[np.uint32]
 
 
@@ -47,18 +49,22 @@ class Explorable:
     numbers: Numbers  # (items,)
     draws: NDArray[np.float32]  # (DRAWS, items) how well each would sell
 
-    def picks(self, choice: NDArray[np.intp], count: int, draw: int) -> list[Pick]:
-        """The best items of a draw among those at some positions of `numbers`, for `count` places: fewer if there are.
+    def picks(self, may: NDArray[np.bool_], count: int, draw: int) -> list[Pick]:
+        """The best items of a draw for `count` places, of those that `may` have one, (items,): fewer if there are.
 
         No item has two places, in any draw.
         """
-        found = list[Pick]()
-        sampled = self.draws[:, choice[:AT_ONCE]]
-        for _ in range(min(count, sampled.shape[1])):
+        found, choice = list[Pick](), np.flatnonzero(may)[:AT_ONCE]
+        if not len(choice):
+            return found
+        until = int(choice[-1]) + 1
+        sampled = self.draws[:, :until].copy()  # and not the chosen columns: to pick those takes ten times as long
+        sampled[:, ~may[:until]] = -1
+        for _ in range(min(count, len(choice))):
             best = sampled.argmax(axis=1)
             mine = best[draw]
-            found.append(Pick(int(self.numbers[choice[mine]]), int((best == mine).sum())))
-            sampled[np.arange(DRAWS), best] = -1
+            found.append(Pick(int(self.numbers[mine]), int((best == mine).sum())))
+            sampled[_EACH, best] = -1
         return found
 
 

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from ml.affinity.explorable import Explorable, Pick
 from ml.affinity.variety import POOL
-from ml.masks import Mask, is_allowed
+from ml.masks import Mask, is_allowed, without
 from ml.ranked import REASON, Explained, Ranked
 from ml.returns import is_in
 
 _EPSILON: Final = 1e-9  # ten times a tenth of the places is one of them
 
 Numbers = NDArray[np.uint32]
+_NONE: Final = np.zeros(0, np.uint32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Exploration:
     items: Explorable
     share: float  # of all places
     draw: int  # which of the draws the list follows
-    seen: Numbers = field(default_factory=lambda: np.zeros(0, np.uint32))  # the items of the pages before
+    seen: Numbers = field(default_factory=lambda: _NONE)  # the items of the pages before
 
     def is_due(self, place: int) -> bool:
         """Whether a place, counted from 0 over all pages, is given by chance."""
@@ -34,13 +35,13 @@ class Exploration:
     @cached_property
     def explored(self) -> Numbers:
         """The items of the pages before that have their place by chance."""
-        due = np.array([number for place, number in enumerate(self.seen.tolist()) if self.is_due(place)], np.uint32)
-        return due[np.isin(due, self.items.numbers)]
+        due = [number for place, number in enumerate(self.seen.tolist()) if self.is_due(place)]
+        return np.intersect1d(np.array(due, np.uint32), self.items.numbers) if due else _NONE
 
     @cached_property
     def ranked(self) -> Numbers:
         """The items of the pages before that the ranking gave their place."""
-        return self.seen[~np.isin(self.seen, self.explored)]
+        return self.seen[~is_in(self.seen, self.explored)]
 
     def picks(self, allowed: Mask, order: Numbers, length: int) -> dict[int, Pick]:
         """By place on this page the items by chance: allowed ones that are not in the head of the ranked ones.
@@ -51,13 +52,11 @@ class Exploration:
         due = [place for place in range(length) if self.is_due(before + place)]
         if not due:
             return {}
-        head = order[: max(POOL - len(self.ranked), 0)]
-        numbers = self.items.numbers
-        may = is_allowed(numbers, allowed) & ~np.isin(numbers, head)
-        if len(self.explored):
-            may |= np.isin(numbers, self.explored)
-        passed = len(self.explored)
-        found = self.items.picks(np.flatnonzero(may), passed + len(due), self.draw)[passed:]
+        numbers, passed = self.items.numbers, len(self.explored)
+        may = is_allowed(numbers, without(allowed, order[: max(POOL - len(self.ranked), 0)]))
+        if passed:
+            may |= is_in(numbers, self.explored)
+        found = self.items.picks(may, passed + len(due), self.draw)[passed:]
         return dict(zip(due, (pick for pick in found if pick.number not in self.explored), strict=False))
 
 
@@ -66,13 +65,13 @@ def mixed_in(ranked: Ranked, picks: dict[int, Pick], length: int) -> Ranked:
     if not picks:
         return ranked
     chosen = {pick.number: pick.draws for pick in picks.values()}
-    left = np.flatnonzero(~np.isin(ranked.numbers, list(chosen)))
+    order = np.sort(np.array(list(chosen), np.uint32))
+    left = ~is_in(ranked.numbers, order)
     numbers, scores = ranked.numbers[left].tolist(), ranked.scores[left].tolist()
     for place in sorted(picks):
         at = min(place, len(numbers))
         numbers.insert(at, picks[place].number)
         scores.insert(at, scores[at - 1] if at else (scores or [0.0])[0])
-    order = np.sort(np.array(list(chosen), np.uint32))
 
     def explain(asked: Numbers) -> Explained:
         found, by_chance = ranked.explain(asked), is_in(asked, order)

@@ -142,7 +142,7 @@ def _fits(model: AffinityModel) -> bool:
         and universe.numbers.shape == universe.popular.shape == (n,)
         and universe.columns.shape == (n + 1, len(COLUMNS))
         and (universe.rebought is None or universe.rebought.shape == (n + 1,))
-        and (universe.fade is None or universe.fade.shape == (1,))
+        and all(each is None or each.shape == (1,) for each in (universe.fade, universe.first_share))
         and _fit_together(universe.together, universe.together_score, n)
         and (universe.sequence is None or universe.sequence.items == n)
         and (universe.cold is None or universe.cold.items == n)

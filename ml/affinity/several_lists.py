@@ -76,7 +76,8 @@ def score_pairs(view: PersonView, numbers: NDArray[np.uint32]) -> NDArray[np.flo
 
 def narrow(scored: Scored, allowed: Mask) -> Scored:
     """The same list with those of its items alone that are allowed; nothing is scored again."""
-    allowed = without(allowed, scored.view.left_out)
+    size = min(len(allowed), len(scored.allowed))
+    allowed = allowed[:size] & scored.allowed[:size]
     kept = is_allowed(scored.numbers, allowed)
     if kept.all():
         return replace(scored, allowed=allowed)

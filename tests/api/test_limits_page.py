@@ -37,12 +37,13 @@ from db import segments as stored_segments
 from engine import outcomes, scopes
 from engine.catalogue import filter_documents, purging
 from engine.clients import administering, changing
+from engine.explaining import rule_effects
 from engine.intake import ingest
 from engine.jobs import feed
 from engine.placements import placement as placed
 from engine.placements import settings as placement_settings
 from engine.reasons import texts as reasons
-from engine.recommending import page_slots, pages
+from engine.recommending import list_kinds, page_slots, pages
 from engine.recommending import recommendations as lists
 from engine.rules import queries, rule_book
 from engine.rules import settings as rule_settings
@@ -67,7 +68,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "limits.md"
 ENFORCED = {
     "elements of a page (`first`)": (connections.MAX_FIRST, ""),
     "items of a list, all pages together": (pages.MAX_ITEMS, ""),
-    "ids in `ids`, `exclude` or `among`": (lists.MAX_IDS, ""),
+    "ids in `ids`, `exclude` or `among`": (list_kinds.MAX_IDS, ""),
     "ids in the lists of a context, all together": (lists.MAX_CONTEXT_ITEMS, ""),
     "`placement`": (placed.MAX_PLACEMENT, " characters"),
     "slots of a page": (page_slots.MAX_SLOTS, ""),
@@ -84,6 +85,7 @@ ENFORCED = {
     "items, or categories, of pages that a rule names": (rule_settings.MOST_PAGES, ""),
     "position of a pin": (rule_settings.LAST_POSITION, ""),
     "rules of the items, categories and search of one page that hold there": (rule_book.MOST_OF_PAGE, ""),
+    "rules that `explain` names": (rule_effects.MOST_TOLD, ""),
     "`key` of a slot": (slots.MAX_KEY, " characters"),
     "items that a person hides": (choices.MOST_ITEMS, ""),
     "categories that a person hides": (choices.MOST_CATEGORIES, ""),

@@ -34,6 +34,9 @@ class _Gateway(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/oauth/token":
             answer: Any = {"access_token": "t", "token_type": "Bearer"}
+        elif json.loads(body)["variables"]["filter"] == {"brands": ["b"]}:
+            asked = {name: value for name, value in json.loads(body)["variables"].items() if value is not None}
+            answer = {"data": {"person": {"known": True, "recommendations": LIST, "asked": asked}}}
         elif json.loads(body)["variables"]["id"] == "broken":
             answer = {"errors": [{"message": "Something went wrong on our side."}]}
         else:
@@ -63,6 +66,21 @@ def test_it_shows_items_with_their_reasons(demo: None) -> None:
 def test_json_is_the_answer_of_the_gateway(demo: None) -> None:
     result = invoke("recommend", "anna", "--json")
     assert json.loads(result.stdout)["recommendations"] == LIST
+
+
+def test_the_list_of_one_person_is_of_the_placement_market_and_filter_that_the_command_names(demo: None) -> None:
+    options = ["--placement", "cart", "--market", "DE", "--filter", '{"brands": ["b"]}', "--json"]
+    asked = json.loads(invoke("recommend", "anna", *options).stdout)["asked"]
+    assert asked == {"id": "anna", "first": 10, "placement": "cart", "market": "DE", "filter": {"brands": ["b"]}}
+
+
+@pytest.mark.parametrize(
+    "options", [["--filter", "no JSON"], ["--filter", '{"colour": 1}'], ["--format", "jsonl"], ["--filter", "[]"]]
+)
+def test_what_cannot_be_obeyed_is_refused(options: list[str], demo: None) -> None:
+    refused = invoke("recommend", "anna", *options)
+    assert (refused.exit_code, refused.stdout) == (2, ""), refused.output
+    assert options[0].strip("-") in refused.stderr.lower()
 
 
 def test_errors_of_the_gateway_are_printed_and_end_with_exit_code_1(demo: None) -> None:

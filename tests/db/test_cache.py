@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from core.choices import Choices
 from core.contract import Event, EventType, Person, read_event
 from core.errors import StoreUnavailable
 from db import cache
@@ -14,12 +15,15 @@ from db.cache import (
     add_recent,
     connect_redis,
     forget_bases,
+    forget_people,
     pack_recent,
     person_keys,
+    read_people,
     read_person,
     seen_digests,
     unpack_recent,
     write_base,
+    write_choices,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -168,6 +172,33 @@ async def test_bases_written_by_another_run_of_the_server_are_dropped(redis: Red
         await write_base(after, U1, b"built anew")
     async with connect_redis(redis_url) as again:
         assert (await read_person(again, U1))[0] == b"built anew"
+
+
+async def test_the_newest_choices_stand_before_a_base_whoever_writes_last(redis: Redis) -> None:
+    old, new = Choices(("i1",), version=3), Choices(("i1", "i2"), version=4)
+    await write_choices(redis, U1, new)
+    assert await read_person(redis, U1) == (new.pack(), [])
+    await write_choices(redis, U1, old)
+    await write_base(redis, U1, old.pack() + b"base")
+    assert (await read_person(redis, U1))[0] == new.pack() + b"base"
+    assert (await read_people(redis, [U1]))[0][0] == new.pack() + b"base"
+    keys = person_keys(U1)
+    assert await redis.ttl(keys.base) <= cache.BASE_TTL < await redis.ttl(keys.choices) <= cache.CHOICES_TTL
+    await redis.delete(keys.choices)
+    assert (await read_person(redis, U1))[0] == old.pack() + b"base"
+    newest = Choices(version=2**40)
+    await write_choices(redis, U1, newest)
+    assert (await read_person(redis, U1))[0] == newest.pack() + b"base"
+    assert await forget_people(redis, [U1]) == 2
+
+
+async def test_choices_written_by_another_run_of_the_server_are_dropped(redis: Redis, redis_url: str) -> None:
+    async with connect_redis(redis_url) as first:
+        await write_choices(first, U1, Choices(("i1",), version=1))
+        assert (await read_person(first, U1))[0] is not None
+    await redis.set(cache.LINEAGE, "the run before a crash")
+    async with connect_redis(redis_url) as after:
+        assert (await read_person(after, U1))[0] is None
 
 
 async def test_a_read_raises_at_once_while_redis_is_away() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import strawberry
 
 from api.graphql.context import Info
+from api.graphql.topics.lists.kinds import ListKind
 from api.graphql.types.connections import After, Connection, Edge, First, check_first
 from api.graphql.types.filters import ItemFilter, read_filter
 from api.graphql.types.nodes import Node, node_id_of
@@ -199,6 +200,9 @@ class RequestListsInput:
     )
     filter: ItemFilter | None = strawberry.field(default=None, description="Only items that match; null for all items.")
     format: ListFileFormat = strawberry.field(default=ListFileFormat.PARQUET, description="The format of the file.")
+    kind: ListKind | None = strawberry.field(
+        name="list", default=None, description="What to list; null: what the placement says, else PERSONAL."
+    )
 
 
 @strawberry.type
@@ -265,7 +269,10 @@ class JobMutation:
     ) -> RequestListsPayload | None:
         """Add a job of lists unless the same one waits, and notify the trainers."""
         gateway, viewer = info.context.gateway, info.context.viewer
-        wanted = WantedLists(input.placement, input.first, input.market, read_filter(input.filter), input.format.value)
+        kind = None if input.kind is None else input.kind.value
+        wanted = WantedLists(
+            input.placement, input.first, input.market, read_filter(input.filter), input.format.value, kind
+        )
         place = gateway.settings.lists.lists_url
         pool, broker = gateway.shares.bulk, gateway.broker
         job = await request_lists(pool, broker, place, wanted, reason, recorded_name(viewer))

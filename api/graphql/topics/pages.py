@@ -9,6 +9,7 @@ from strawberry.types.arguments import InputContext, convert_argument
 
 from api.graphql.context import Info
 from api.graphql.planning.pure import pure
+from api.graphql.topics.lists.kinds import ListKind
 from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import UNNAMED_IN_SLOT
@@ -17,7 +18,6 @@ from api.graphql.types.permissions import requires
 from core.contract import Person
 from core.errors import InvalidInput
 from engine.placements.placement import Placement
-from engine.placements.settings import ListKind
 from engine.recommending.page_slots import MAX_SLOTS
 from engine.recommending.recommendations import ListRequest, RecommendedList
 

@@ -14,8 +14,11 @@ from api.graphql.topics.events import Event, history
 from api.graphql.topics.forecasts import CHURN, NEXT_PURCHASE, ChurnForecast, PurchaseForecast
 from api.graphql.topics.insight.affinities import AFFINITIES, Affinity
 from api.graphql.topics.insight.hidden import HIDDEN, PAUSED, HiddenChoices
+from api.graphql.topics.insight.interests import INTERESTS, Interest
+from api.graphql.topics.insight.why import WHY, WhyShown
+from api.graphql.topics.lists.kinds import ListArgument
 from api.graphql.topics.pages import PAGE, PageSlot
-from api.graphql.topics.recommendations import ListArgument, RecommendationConnection, RecommendationContext, recommend
+from api.graphql.topics.recommendations import RecommendationConnection, RecommendationContext, recommend
 from api.graphql.types.as_read import as_read
 from api.graphql.types.batches import BatchPayload
 from api.graphql.types.bounds import AtMost
@@ -184,6 +187,8 @@ class User(Node):
 
     affinities: list[Affinity] | None = AFFINITIES
 
+    interests: list[Interest] | None = INTERESTS
+    why_do_i_see_this: WhyShown | None = WHY
     hidden: HiddenChoices | None = HIDDEN
     paused: bool | None = PAUSED
 

@@ -11,6 +11,7 @@ from api.graphql.context import Context, Info
 from api.graphql.planning.pure import pure
 from api.graphql.topics.items import Item, Market
 from api.graphql.topics.lists.edges import EdgeColumns, RecommendationEdge
+from api.graphql.topics.lists.kinds import ListKind
 from api.graphql.types.connections import UNNAMED, After, First, PageInfo, check_first
 from api.graphql.types.filters import FilterBy, ItemFilter, read_filter
 from api.graphql.types.permissions import requires
@@ -21,7 +22,6 @@ from db import items as stored
 from engine.catalogue.filters import Filter
 from engine.impressions import new_impression
 from engine.placements.placement import Placement, check_placement, length_of
-from engine.placements.settings import ListKind
 from engine.recommending.pages import Page
 from engine.recommending.people import Degradation
 from engine.recommending.recommendations import ListRequest, RecommendedList, Recommender
@@ -37,21 +37,6 @@ strawberry.enum(
     " events wait to be stored. PAUSED: the person paused personal lists (`pausePersonalization`), so the list is that"
     " of an unknown person.",
 )
-
-
-strawberry.enum(
-    ListKind,
-    description="What a list has. PERSONAL: what the person most likely wants next. NEW_FOR_YOU: of that only what they"
-    " neither bought nor looked at. ON_SALE: of that only what costs less than its list price. Any other kind puts its"
-    " own items first; what fills the list behind them has one of the reasons POPULAR, TRENDING, BOUGHT_BY_OTHERS, NEW"
-    " and OTHER. RECENTLY_VIEWED: what the person looked at and did not buy since, newest first. BUY_AGAIN: what they"
-    " bought and people buy again, by when it is due. BOUGHT_TOGETHER: what completes the items of the context, or the"
-    " person's cart. ALTERNATIVES: what is like the first item of the context, of its category and at most 1.5 times"
-    " as dear or as cheap. POPULAR: what most people bought lately. TRENDING: the same over 7 days.",
-)
-ListArgument = Annotated[
-    ListKind | None, strawberry.argument(description="What to list; null: what the placement says, else PERSONAL.")
-]
 
 
 @strawberry.type(description="A page of a list of recommended items, best first.")

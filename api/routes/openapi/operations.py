@@ -10,6 +10,7 @@ from core import metrics
 from core.contract import LONGEST_ID
 from engine.many_lists.batch import MAX_FIRST
 from engine.outcomes import Outcome
+from engine.placements.settings import ListKind
 from engine.segments.reading import MOST
 
 Schema = dict[str, Any]
@@ -96,6 +97,7 @@ _BATCH: Final[Schema] = {
             "description": "Only items that match.",
             "content": {JSON: {"schema": ref("ItemFilter")}},
         },
+        _query("list", TEXT | {"enum": list(ListKind)}, "What to list. Left out: what the placement says."),
     ],
     "requestBody": {
         "required": True,

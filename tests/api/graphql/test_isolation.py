@@ -30,7 +30,7 @@ from workers.process import Connections
 ABOUT = (
     "id nodeId anonymous known traits rfm { frequency } churn { band } nextPurchase { probability }"
     " nextPurchase { items { nodes { id } } } affinities { key } history { nodes { id } }"
-    " hidden { itemIds categories } paused"
+    ' hidden { itemIds categories } paused interests { key } whyDoISeeThis(itemId: "milk") { rank }'
     " recommendations { nodes { id } }"
     ' page(requests: [{key: "k", placement: "p"}]) { recommendations { nodes { id } } }'
 )
@@ -100,7 +100,8 @@ NO_PERSON = {  # what else is an id: of items, models, jobs, receipts, orders ..
     "Query.trending(market)", "Query.explain(itemId)", "Query.explain(market)",
     "Query.explain(modelVersionId)", "Query.explain(exclude)", "Query.model(id)", "Query.modelDiff(firstId)",
     "Query.modelDiff(secondId)", "Query.job(id)",
-    "User.recommendations(exclude)",
+    "User.recommendations(exclude)", "User.whyDoISeeThis(itemId)", "User.whyDoISeeThis(impressionId)",
+    "User.whyDoISeeThis(market)",
     "User.recommendations(among)", "User.recommendations(market)", "User.page(market)", "PlacementRequest.exclude",
     "Item.price(market)", "Item.listPrice(market)",
     "Item.available(market)", "Item.similar(market)", "Item.boughtTogether(market)", "ItemFilter.ids",

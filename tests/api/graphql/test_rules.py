@@ -47,7 +47,8 @@ AS_REACHED = {
     "DecisionEdge": "cursor node",
     "DeleteSegmentPayload": "deleted userErrors",
     "Placement": (
-        "id version removed list first filter price repeat fallback texts diversity explore changedAt changedBy reason"
+        "id version removed list first filter price repeat fallback texts diversity repeatShare explore changedAt"
+        " changedBy reason"
     ),
     "PlacementConnection": "edges nodes pageInfo",
     "PlacementEdge": "cursor node",
@@ -93,6 +94,7 @@ AS_REACHED = {
     "HiddenChoices": "itemIds categories items",
     "IdentifyPayload": "user userErrors",
     "Image": "url",
+    "Interest": "key share text",
     "Item": (
         "nodeId id groupId title description categories brand image url appUrl attributes price listPrice "
         "available attribute"
@@ -160,6 +162,8 @@ AS_REACHED = {
     "User": "nodeId id anonymous known",
     "UserError": "code field message",
     "UserExport": "id asOf profile",
+    "WayToStop": "action category text",
+    "WhyShown": "item placement rank reason hidden placedByShop waysToStop text",
     "_Service": "sdl",
 }
 """Fields without scopes of their own: whoever may read the field that returns the object may read them too."""
@@ -188,13 +192,15 @@ PERSONAL = {
     "PageSlot": ["recommendations:read"],
     "Explanation": ["models:read"],
     "HiddenChoices": _OF_A_PERSON,
-    "Reason": ["models:read", "recommendations:read"],
+    "Interest": _OF_A_PERSON,
+    "Reason": ["events:write oneself", "events:write profiles:read", "models:read", "recommendations:read"],
     "RecommendationConnection": ["recommendations:read"],
     "Rfm": _OF_A_PERSON,
     "ChurnForecast": _OF_A_PERSON,
     "PurchaseForecast": _OF_A_PERSON,
     "User": ["events:write", "recommendations:read"],
     "UserExport": ["profiles:erase"],
+    "WhyShown": _OF_A_PERSON,
 }
 """The types with data of people, and what a token needs to reach one."""
 

@@ -33,7 +33,12 @@ ELSEWHERE = {  # scopes that neither a field nor a route needs as a whole
 }
 ROOTS = ("Query", "Mutation", "Subscription")
 OF_FEDERATION = {"Query._entities"}  # its type is fixed: a list that is there, with null in place of what is not
-PRIVATE = {"User": ("traits", "history", "rfm", "churn", "nextPurchase"), "Reason": ("events",)}
+PRIVATE = {
+    "User": (
+        "traits", "history", "rfm", "churn", "nextPurchase", "hidden", "paused", "interests", "whyDoISeeThis",
+    ),
+    "Reason": ("events",),
+}  # fmt: skip
 OWN_STORE = {("Item", "similar"), ("Item", "boughtTogether"), ("User", "recommendations"), ("Query", "trending")}
 TYPES = SCHEMA._schema.type_map
 

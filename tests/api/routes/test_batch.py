@@ -123,6 +123,21 @@ async def test_the_lists_follow_the_placement(post: Caller, ask: Ask) -> None:
     assert {len(row["items"]) for row in rows(await post(ndjson(*PEOPLE), placement="mail", first="5"))} == {5}
 
 
+async def test_the_lists_are_of_the_kind_that_is_asked_for(post: Caller, ask: Ask) -> None:
+    query = """query ($id: ID!) { user(id: $id) {
+      recommendations(list: RECENTLY_VIEWED, preview: true) { edges { node { id } reason { code } } } } }"""
+    made = rows(await post(ndjson(*PEOPLE), list="RECENTLY_VIEWED"))
+    assert {row["items"][0]["reason"] for row in made} >= {"VIEWED_BEFORE"}
+    for row in made:
+        same = (await ask(query, {"id": row["userId"]})).data["user"]["recommendations"]["edges"]
+        assert [(item["id"], item["reason"]) for item in row["items"]] == [
+            (edge["node"]["id"], edge["reason"]["code"]) for edge in same
+        ]
+    refused = await post(ndjson("anna"), list="EVERYTHING")
+    assert code(refused) == (400, "BAD_USER_INPUT")
+    assert "list must be one of PERSONAL" in refused.text
+
+
 @pytest.mark.parametrize("filter", [None, {"categories": ["c1"], "not": {"ids": ["i10"]}}])
 async def test_the_lists_are_those_of_the_gateway(post: Caller, ask: Ask, filter: Any) -> None:
     parameters = {} if filter is None else {"filter": json.dumps(filter)}

@@ -15,6 +15,7 @@ WHOLE: dict[str, Any] = {
     "fallback": ["NEW", "POPULAR"],
     "texts": {"en": {"POPULAR": "Our best: {item}"}},
     "diversity": 0.3,
+    "repeatShare": 0.4,
     "explore": 0.1,
 }
 
@@ -24,6 +25,8 @@ def test_what_is_stored_is_read_again_as_it_was() -> None:
     assert read_settings(read_settings(WHOLE).as_json()) == read_settings(WHOLE)
     assert read_settings({"price": [{"to": Decimal("1.50")}]}).as_json() == {"price": [{"to": "1.50"}]}
     assert read_settings({"list": "PERSONAL", "repeat": "ALLOWED", "fallback": [], "diversity": 0}).as_json() == {}
+    assert read_settings({"repeatShare": "OWN"}).as_json() == {"repeatShare": "OWN"}
+    assert read_settings({"repeatShare": Decimal(1)}).as_json() == {"repeatShare": 1.0}
     assert read_settings({"diversity": Decimal("0.3")}).as_json() == {"diversity": 0.3}
 
 
@@ -61,6 +64,9 @@ def test_a_patch_keeps_what_it_leaves_out_and_null_sets_the_default() -> None:
         ({"diversity": 1.01}, ["diversity"]),
         ({"diversity": "0.5"}, ["diversity"]),
         ({"explore": 0.31}, ["explore"]),
+        ({"repeatShare": -0.1}, ["repeatShare"]),
+        ({"repeatShare": "0.5"}, ["repeatShare"]),
+        ({"repeatShare": True}, ["repeatShare"]),
         ({"diversity": float("nan")}, ["diversity"]),
         ({"texts": {"en": {"UNHEARD": "x"}}}, ["texts"]),
         ({"texts": {"en": {"POPULAR": "{cause}"}}}, ["texts"]),

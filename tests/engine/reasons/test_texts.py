@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import engine.reasons.texts as texts
-from engine.reasons.texts import LANGUAGES, LONGEST_TEXT, LONGEST_TITLE, ReasonTexts, WrongReasonTexts
+from engine.reasons.texts import LANGUAGES, LONGEST_TEXT, LONGEST_TITLE, SAYINGS, ReasonTexts, WrongReasonTexts
 from ml.ranked import REASONS
 
 OWN = ReasonTexts.own()
@@ -22,12 +22,17 @@ def with_texts(folder: Path, content: str) -> ReasonTexts:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_language_has_a_sentence_for_each_reason(language: str) -> None:
     path = Path(texts.__file__).parent / f"{language}.toml"
-    assert list(tomllib.loads(path.read_text(encoding="utf-8"))) == [*REASONS[:2], "DUE_EVERY", *REASONS[2:]]
-    said = {reason: OWN.text(reason, language, "Tea", "Cup") for reason in REASONS}
-    assert len(set(said.values())) == len(REASONS)
+    assert list(tomllib.loads(path.read_text(encoding="utf-8"))) == [
+        *REASONS[:2], "DUE_EVERY", *REASONS[2:], *SAYINGS,
+    ]  # fmt: skip
+    said = {code: OWN.text(code, language, "Tea", "Cup") for code in (*REASONS, *SAYINGS)}
+    assert len(set(said.values())) == len(said)
+    for code in SAYINGS:
+        assert ("Tea" in said[code]) == code.startswith(("INTEREST", "STOP_ITEM", "STOP_CATEGORY")), said[code]
     for reason, text in said.items():
         assert (text.endswith(".") and text[0].isupper()) or text.startswith("Tea "), text
-        assert ("Cup" in text, "Tea" in text) == (reason in NAMES_CAUSE, reason not in NAMES_CAUSE)
+        named = reason in NAMES_CAUSE, reason not in NAMES_CAUSE
+        assert reason in SAYINGS or ("Cup" in text, "Tea" in text) == named
         assert "{" not in text and len(text) < 80
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core import clock
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
-from engine.explaining.rule_effects import effects_on
+from engine.explaining.rule_effects import effects_on, rules_about
 from engine.recommending.pages import Page, Pin, Select, cut_page
 from engine.rules import arranging
 from engine.rules.effects import Effects
@@ -341,7 +341,8 @@ def test_factors_by_an_attribute_grow_with_its_numbers_up_to_the_whole(
         assert about[0][1] == 1 or about[0][0] == about[-1][0]
     held = in_force([rule], shop)
     for item, each in zip(shop.items, found.tolist(), strict=True):
-        effects = [effect.factor for effect in effects_on(held, shop.catalogue, item.number)]
+        about_it = asyncio.run(rules_about(held, shop.catalogue, item.number))
+        effects = [effect.factor for effect in effects_on(held, about_it, shop.catalogue, item.number)]
         assert effects == ([pytest.approx(each)] if matches(rule, item) else [])
 
 

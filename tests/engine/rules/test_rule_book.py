@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from db.items import Item
 from engine.catalogue.catalogue import Catalogue
-from engine.explaining.rule_effects import excluding
+from engine.catalogue.filters import Filter
+from engine.explaining.rule_effects import MOST_TOLD, effects_on, excluding, rules_about
+from engine.rules import rule_book
 from engine.rules.in_force import RulesInForce, narrow_by
 from engine.rules.rule import Rule
 from engine.rules.rule_book import RuleBook
@@ -132,4 +134,52 @@ def test_only_what_matches_is_listed_also_of_items_that_come_before_many_rules_a
     narrow_by(rules, allowed)
     assert allowed[1] == (kind == "INCLUDE_ONLY") and allowed[small.size :].all() == (kind == "EXCLUDE")
     assert allowed[small.size :].any() == (kind == "EXCLUDE")
-    assert excluding(rules, small, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)
+    about = asyncio.run(rules_about(rules, small, small.size + 1))
+    assert excluding(rules, about, small.size + 1) == ("only" if kind == "INCLUDE_ONLY" else None)
+
+
+def test_an_explanation_names_the_most_important_rules_and_others_run_while_they_are_found() -> None:
+    says = [read_rule({"kind": "BOOST", "factor": 2, "filter": {"ids": ["i1"]}, "priority": at}) for at in range(300)]
+    held, small, passed = RulesInForce([Rule.of(f"r{at}", 1, one) for at, one in enumerate(says)], None), catalogue(), 0
+
+    async def find() -> list[Rule]:
+        nonlocal passed
+        finding = asyncio.ensure_future(rules_about(held, small, 1))
+        while not finding.done():
+            passed += 1
+            await asyncio.sleep(0)
+        return finding.result()
+
+    about = asyncio.run(find())
+    told = effects_on(held, about, small, 1)
+    assert [one.rule_id for one in told] == [f"r{at}" for at in range(299, 299 - MOST_TOLD, -1)]
+    assert passed >= 300 / 20
+    assert asyncio.run(rules_about(held, small, 2)) == []
+
+
+def test_markets_that_callers_invent_share_what_the_rules_do() -> None:
+    everywhere = Rule.of("a", 1, read_rule({"kind": "EXCLUDE", "filter": {"ids": ["i1"]}}))
+    here = Rule.of("b", 1, read_rule({"kind": "EXCLUDE", "filter": {"ids": ["i2"]}, "when": {"markets": ["DE"]}}))
+    book, small = RuleBook([everywhere, here], 0), catalogue()
+    found = [book.find("home", small, Asked(market, None, [])) for market in ("x1", "x2", "DE", None)]
+    assert found[0] is found[1] is not None
+    assert [len(one.all) if one else 0 for one in found] == [1, 1, 2, 1]
+    assert small.mask(Filter(ids=("i1",)), "x1") is small.mask(Filter(ids=("i1",)), "x2")
+
+
+def test_what_rules_do_is_kept_within_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule_book, "MOST_BYTES", 5)
+    small, markets = catalogue(), [f"m{at}" for at in range(9)]
+    says = read_rule({"kind": "EXCLUDE", "filter": {"ids": ["i1"]}, "when": {"markets": markets}})
+    book = RuleBook([Rule.of("a", 1, says)], 0)
+
+    def keep(market: str) -> RulesInForce:
+        found = book.find("home", small, Asked(market, None, []))
+        assert found is not None
+        asyncio.run(found.ready(small))
+        return found
+
+    made = [keep(market) for market in markets]
+    assert sum(each.nbytes for each in made) > 5
+    assert keep("m8") is made[8]
+    assert keep("m0") is not made[0], "it had to make room"

@@ -4,13 +4,16 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from api.gateway import Gateway
 from core import clock
 from core.contract import Person
+from core.settings import Stores
 from core.turns import OneAtATime
 from db.items import upsert_items
+from db.postgres import Pool, connect_pool
 from db.segments import save_segment, write_snapshot
 from engine.many_lists.batch import BatchRecommender, BatchRequest, UserList
 from engine.recommending.page_slots import PageMaker
@@ -18,6 +21,8 @@ from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import ListRequest, Recommender
 from engine.rules.changing import replace_rule
 from engine.rules.rule_book import RuleBook
+from engine.rules.serving_rules import ServingRules
+from tests.faults import Relay
 from tests.fixtures.gateway import MakeBundle, Serve
 
 ANNA = Person("user", "anna")
@@ -138,3 +143,20 @@ async def test_files_of_lists_follow_the_rules_of_each_users_segments(shop: Gate
     request = BatchRequest("home", ListRequest(first=3))
     made = [one async for one in batch.lists(users(), request) if isinstance(one, UserList)]
     assert {one.user_id: one.items[0].id == "i07" for one in made} == {"bert": False, "anna": True, "cid": False}
+
+
+async def test_rules_begin_while_postgres_is_away_and_a_saved_change_is_not_reported_as_failed(
+    pool: Pool, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now()
+    says = {"kind": "EXCLUDE", "filter": {"ids": ["i1"]}, "when": {"from": (now + timedelta(hours=1)).isoformat()}}
+    await replace_rule(pool, "later", says, "tests")
+    relay = Relay(stores.postgres_url.get_secret_value())
+    async with await connect_pool(await relay.open(), size=1, timeout=1.0) as through:
+        rules = ServingRules(through, poll=60)
+        await rules.refresh()
+        await relay.close()
+        assert len(rules.rules) == 1 and rules.book.until == pytest.approx((now + timedelta(hours=1)).timestamp())
+        monkeypatch.setattr(clock, "now", lambda: now + timedelta(hours=1))
+        await rules.refresh_after_change()
+        assert rules.book.until == np.inf

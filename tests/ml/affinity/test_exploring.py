@@ -132,6 +132,6 @@ def test_a_list_chooses_from_a_bounded_number_of_the_most_promising() -> None:
     found = explorable(None, columns_of([1] * count, [400.0] * 10 + [100.0] * (count - 60) + [1.0] * 50), NOW)
     assert found.draws.shape == (DRAWS, MOST)
     assert set(range(count - 49, count + 1)) <= set(found.numbers.tolist())
-    picks = {found.picks(np.arange(MOST), 1, draw)[0].number for draw in range(DRAWS)}
+    picks = {found.picks(np.ones(MOST, np.bool_), 1, draw)[0].number for draw in range(DRAWS)}
     assert picks <= set(found.numbers[:AT_ONCE].tolist())
-    assert explorable(None, columns_of([], []), NOW).picks(np.arange(0), 3, 0) == []
+    assert explorable(None, columns_of([], []), NOW).picks(np.ones(0, np.bool_), 3, 0) == []

@@ -25,13 +25,14 @@ class Shop:
     near: dict[tuple[int, int], float]  # by two numbers
     listed: list[int]  # best first
     scores: list[float]
+    own: list[int]  # bought by the person, ascending
 
-    def variety(self, dial: float, seen: list[int]) -> Variety:
+    def variety(self, dial: float, seen: list[int], share: float | None = None) -> Variety:
         def code(codes: list[int]) -> Callable[[Numbers], Numbers]:
             return lambda numbers: np.array(codes, np.uint32)[numbers]
 
         codes = (code(self.categories), code(self.brands))
-        return Variety(dial, self.universe, codes, np.array(seen, np.uint32))
+        return Variety(dial, self.universe, codes, np.array(seen, np.uint32), np.array(self.own, np.uint32), share)
 
     @cached_property
     def universe(self) -> Universe:
@@ -60,11 +61,11 @@ class Shop:
             found *= F(0.5) if codes[one] and codes[one] == codes[other] else F(1)
         return found
 
-    def best(self, dial: float, seen: list[int], first: int) -> list[int]:
-        """One place after the other, in the plainest way."""
+    def best(self, dial: float, seen: list[int], first: int, share: float | None = None) -> list[int]:
+        """One place after the other, in the plainest way; there are fewer items than the pool has."""
         dial32 = F(min(dial, STRONGEST))
         left = [number for number in self.listed if number not in seen]
-        pool = left[: max(POOL - len(seen), 0)]
+        pool = list(left)
         score, found = dict(zip(self.listed, self.scores, strict=True)), list[int]()
         while pool and len(found) < first:
 
@@ -73,7 +74,15 @@ class Shop:
                 discounts = (self.unlike(other, number) * dial32 + (1 - dial32) for other in before)
                 return F(score[number]) * min(discounts, default=F(1))
 
-            found.append(max(pool, key=value))  # of equals the first
+            own = [number for number in pool if number in self.own]
+            others = [number for number in pool if number not in self.own]
+            if share is None:
+                choice = pool
+            elif sum(number in self.own for number in [*seen, *found]) < int(share * (len(seen + found) + 1) + 0.5):
+                choice = own or others
+            else:
+                choice = others or own
+            found.append(max(choice, key=value))  # of equals the first
             pool.remove(found[-1])
         return [*found, *(number for number in left if number not in found)][:first]
 
@@ -87,7 +96,8 @@ def shops(draw: st.DrawFn) -> Shop:
     near = draw(st.dictionaries(pairs, st.integers(1, 8).map(lambda eighths: eighths / 8), max_size=30))
     listed = draw(st.lists(one, unique=True, min_size=1))
     scores = sorted(draw(st.lists(st.integers(0, 64), min_size=len(listed), max_size=len(listed))), reverse=True)
-    return Shop(draw(code), draw(code), near, listed, [score / 64 for score in scores])
+    own = sorted(draw(st.sets(one)))
+    return Shop(draw(code), draw(code), near, listed, [score / 64 for score in scores], own)
 
 
 def ordered(shop: Shop, variety: Variety, first: int) -> list[int]:
@@ -101,29 +111,46 @@ def ordered(shop: Shop, variety: Variety, first: int) -> list[int]:
     return found
 
 
-DIALS = st.sampled_from((0.125, 0.3, 0.5, 0.9, 1.0))
+DIALS = st.sampled_from((0.0, 0.125, 0.3, 0.5, 0.9, 1.0))
+SHARES = st.sampled_from((None, 0.0, 0.2, 0.5, 0.77, 1.0))
 
 
 @settings(deadline=None)
-@given(shops(), DIALS, st.integers(1, 16), st.integers(0, 3))
+@given(shops(), DIALS, SHARES, st.integers(1, 16), st.integers(0, 3))
 def test_each_place_has_the_best_item_after_the_discount_for_what_is_like_it(
-    shop: Shop, dial: float, first: int, before: int
+    shop: Shop, dial: float, share: float | None, first: int, before: int
 ) -> None:
-    seen = shop.best(dial, [], before)
-    assert ordered(shop, shop.variety(dial, seen), first) == shop.best(dial, seen, first)
+    seen = shop.best(dial, [], before, share)
+    assert ordered(shop, shop.variety(dial, seen, share), first) == shop.best(dial, seen, first, share)
 
 
 @settings(deadline=None)
-@given(shops(), DIALS, st.integers(0, 8), st.integers(1, 8))
-def test_a_page_goes_on_where_the_page_before_ended(shop: Shop, dial: float, one: int, other: int) -> None:
-    whole = ordered(shop, shop.variety(dial, []), one + other)
-    assert ordered(shop, shop.variety(dial, whole[:one]), other) == whole[one:]
-    assert ordered(shop, shop.variety(dial, []), one) == whole[:one]
+@given(shops(), DIALS, st.floats(0, 1))
+def test_at_every_length_the_share_of_own_items_holds_as_far_as_there_are_any(
+    shop: Shop, dial: float, share: float
+) -> None:
+    found = ordered(shop, shop.variety(dial, [], share), len(shop.listed))
+    assert sorted(found) == sorted(shop.listed)
+    own = sum(number in shop.own for number in shop.listed)
+    for length in range(1, len(found) + 1):
+        placed = sum(number in shop.own for number in found[:length])
+        wanted = int(share * length + 0.5)
+        assert placed == max(min(wanted, own), length - (len(found) - own))
+
+
+@settings(deadline=None)
+@given(shops(), DIALS, SHARES, st.integers(0, 8), st.integers(1, 8))
+def test_a_page_goes_on_where_the_page_before_ended(
+    shop: Shop, dial: float, share: float | None, one: int, other: int
+) -> None:
+    whole = ordered(shop, shop.variety(dial, [], share), one + other)
+    assert ordered(shop, shop.variety(dial, whole[:one], share), other) == whole[one:]
+    assert ordered(shop, shop.variety(dial, [], share), one) == whole[:one]
 
 
 @settings(deadline=None)
 @given(shops())
-@example(Shop([0] * 9, [0] * 9, {}, [1, 2, 3], [0.5, 0.5, 0.0]))
+@example(Shop([0] * 9, [0] * 9, {}, [1, 2, 3], [0.5, 0.5, 0.0], []))
 def test_without_a_dial_the_order_is_that_of_the_scores(shop: Shop) -> None:
     assert ordered(shop, shop.variety(0.0, []), len(shop.listed)) == shop.listed
 
@@ -131,9 +158,14 @@ def test_without_a_dial_the_order_is_that_of_the_scores(shop: Shop) -> None:
 def test_behind_the_pool_the_order_is_that_of_the_scores() -> None:
     n = POOL + 20
     listed = list(range(1, n + 1))
-    shop = Shop([0, *[1] * n], [0, *[1] * (n - 40), *[2] * 40], {}, listed, [1 - at / n for at in range(n)])
+    shop = Shop(
+        [0, *[1] * n], [0, *[1] * (n - 40), *[2] * 40], {}, listed, [1 - at / n for at in range(n)], listed[:50]
+    )
     whole = ordered(shop, shop.variety(0.5, []), n)
     assert whole[POOL:] == listed[POOL:]
     assert whole[:POOL] != listed[:POOL]
     assert ordered(shop, shop.variety(0.5, whole[: POOL - 5]), 30) == whole[POOL - 5 : POOL + 25]
     assert ordered(shop, shop.variety(0.5, whole[: POOL + 5]), n) == whole[POOL + 5 :]
+    half = ordered(shop, shop.variety(0.5, [], 0.5), n)
+    assert [sum(number in shop.own for number in half[:length]) for length in (10, 60, 100, n)] == [5, 30, 50, 50]
+    assert ordered(shop, shop.variety(0.5, half[:77], 0.5), n) == half[77:]

@@ -9,7 +9,8 @@ from api.graphql.context import Context, Info
 from api.graphql.topics.insight.rule_types import ExplanationRule
 from api.graphql.topics.items import Item
 from api.graphql.topics.lists.edges import Reason, ReasonCode
-from api.graphql.topics.recommendations import ListArgument, RecommendationContext, list_request, with_rules
+from api.graphql.topics.lists.kinds import ListArgument
+from api.graphql.topics.recommendations import RecommendationContext, list_request, with_rules
 from api.graphql.types.bounds import AtMost
 from api.graphql.types.connections import PlacedFirst
 from api.graphql.types.filters import FilterBy, read_filter

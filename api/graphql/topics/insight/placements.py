@@ -114,6 +114,11 @@ class PlacementChanges:
         description="How much the items of a list differ from each other, from 0 to 1. 0, the default: the best come"
         " first, however alike they are. 1: an item just like one before it comes after all others.",
     )
+    repeat_share: JSON | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="The share of a list that is for items which the person bought before: a number from 0 to 1, or"
+        ' "OWN" for the share that such items have in what the person buys. Null, the default: as their scores say.',
+    )
     explore: float | None = strawberry.field(
         default=strawberry.UNSET,
         description="The share of the places of a list, from 0, the default, to 0.3, that are given by chance to items"
@@ -160,6 +165,10 @@ class Placement:
     diversity: float = strawberry.field(
         description="How much the items of a list differ from each other, from 0, the default, to 1."
     )
+    repeat_share: JSON | None = strawberry.field(
+        description='The share of a list that is for items which the person bought before; "OWN": the share that such'
+        " items have in what the person buys; null: as their scores say."
+    )
     explore: float = strawberry.field(
         description="The share of the places of a list, from 0, the default, to 0.3, that are given by chance to items"
         " that hardly anybody bought yet."
@@ -192,6 +201,7 @@ class Placement:
             fallback=list(settings.fallback),
             texts=JSON((record.settings or {}).get("texts", {})),
             diversity=settings.diversity,
+            repeat_share=None if settings.repeat_share is None else JSON(settings.repeat_share),
             explore=settings.explore,
             changed_at=record.changed_at,
             changed_by=record.changed_by,
@@ -329,7 +339,7 @@ class PlacementMutation:
             record = await change_placement(gateway.shares.bulk, id, given, by, reason, expected=version)
         except InvalidInput as error:
             return UpsertPlacementPayload(placement=None, user_errors=_errors(error))
-        await gateway.placements.refresh()
+        await gateway.placements.refresh_after_change()
         return UpsertPlacementPayload(placement=Placement.of(record), user_errors=[])
 
     @strawberry.mutation(
@@ -354,7 +364,7 @@ class PlacementMutation:
             record = await replace_placement(gateway.shares.bulk, id, None, by, reason, expected=version)
         except InvalidInput as error:
             return RemovePlacementPayload(placement=None, user_errors=_errors(error))
-        await gateway.placements.refresh()
+        await gateway.placements.refresh_after_change()
         return RemovePlacementPayload(placement=Placement.of(record) if record else None, user_errors=[])
 
 

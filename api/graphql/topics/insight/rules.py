@@ -161,7 +161,7 @@ class RuleMutation:
             return UpsertRulePayload(rule=None, warnings=[], user_errors=_errors(error))
         assert record is not None
         assert record.settings is not None
-        await gateway.rules.refresh()
+        await gateway.rules.refresh_after_change()
         saved = ServedRule.of(record.id, record.version, read_rule(record.settings))
         found = engine.conflicts_of(saved, gateway.rules.rules, gateway.catalogue)
         warnings = [
@@ -195,7 +195,7 @@ class RuleMutation:
             record = await replace_rule(gateway.shares.bulk, id, None, by, reason, expected=version)
         except InvalidInput as error:
             return RemoveRulePayload(rule=None, user_errors=_errors(error))
-        await gateway.rules.refresh()
+        await gateway.rules.refresh_after_change()
         return RemoveRulePayload(rule=Rule.of_record(record) if record else None, user_errors=[])
 
 

@@ -209,6 +209,10 @@ class Reason:
         ] = None,
     ) -> str:
         """The reason in words."""
+        return self.words(language)
+
+    def words(self, language: str | None) -> str:
+        """The same, for what says more than the reason."""
         return self.texts.text(self.code.value, language, _title(self.shown), _title(self.cause), self.every)
 
     @strawberry.field(

@@ -1,5 +1,6 @@
 """What people choose for their own lists: what they hid is in none of them, at any gateway, until it is shown."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,10 +14,12 @@ from core import clock
 from core.contract import Event, Person, read_event
 from core.turns import OneAtATime
 from db.cache import add_recent, connect_redis, person_keys
-from db.events import insert_events
+from db.events import StateEvent, insert_events, state_events
 from db.items import upsert_items
 from engine.many_lists.batch import BatchRecommender, BatchRequest, UserList
+from engine.placements.changing import change_placement
 from engine.placements.settings import ListKind
+from engine.recommending import people
 from engine.recommending.people import PeopleReader
 from engine.recommending.serving_models import ServingModels
 from engine.recommending.trends import Trends
@@ -78,8 +81,8 @@ async def ask_second(trained: Gateway, tmp_path: Path) -> AsyncIterator[Ask]:
     trends = Trends(trained.shares.expensive, timedelta(days=28), empty_age=0.02)
     models = ServingModels(trained.pool, tmp_path / "bundles", trained.catalogue, poll=0.02, trends=trends)
     await models.load()
-    people = PeopleReader(trained.shares.people, trained.redis, trained.catalogue)
-    async with asking(replace(trained, people=people, models=models)) as ask:
+    reader = PeopleReader(trained.shares.people, trained.redis, trained.catalogue)
+    async with asking(replace(trained, people=reader, models=models)) as ask:
         yield ask
 
 
@@ -168,6 +171,21 @@ async def test_a_hidden_category_is_in_no_list(ask: Ask, trained: Gateway) -> No
     assert await listed(ask) == before
 
 
+async def test_a_hidden_item_gets_no_place_by_chance_either(ask: Ask, trained: Gateway) -> None:
+    new: list[Any] = [{"id": f"new-{number}", "updated_at": clock.now()} for number in range(8)]
+    await upsert_items(trained.pool, new)
+    await trained.catalogue.refresh()
+    await change_placement(trained.pool, "home", {"explore": 0.3, "diversity": 0.5}, "tests")
+    await trained.placements.refresh()
+    query = "query { me { recommendations(first: 10) { edges { node { id } reason { code } } } } }"
+    edges = (await ask(query, person=ANNA)).data["me"]["recommendations"]["edges"]
+    by_chance = [edge["node"]["id"] for edge in edges if edge["reason"]["code"] == "EXPLORATION"]
+    assert len(by_chance) == 3
+    for id in by_chance:
+        await chosen(ask, f'hideItem(itemId: "{id}")')
+    assert not set(by_chance) & await all_listed(ask)
+
+
 async def test_what_is_hidden_stays_so_whatever_the_person_does_and_counts_like_a_dislike(
     ask: Ask, trained: Gateway
 ) -> None:
@@ -201,8 +219,8 @@ async def test_choices_survive_an_empty_redis_and_one_that_is_away(ask: Ask, ask
     await trained.redis.delete(person_keys(ANNA).choices)
     assert "i03" not in await all_listed(ask_second), "the base has them too"
     async with connect_redis("redis://127.0.0.1:1", 0.1) as away:
-        people = PeopleReader(trained.shares.people, away, trained.catalogue)
-        async with asking(replace(trained, people=people, redis=away)) as ask_alone:
+        reader = PeopleReader(trained.shares.people, away, trained.catalogue)
+        async with asking(replace(trained, people=reader, redis=away)) as ask_alone:
             assert "i03" not in await all_listed(ask_alone)
 
 
@@ -230,11 +248,46 @@ async def test_an_older_base_that_is_written_late_does_not_bring_an_item_back(as
     assert "i03" not in await all_listed(ask)
 
 
+async def test_a_choice_counts_for_lists_whose_base_is_being_built_meanwhile(
+    ask: Ask, ask_second: Ask, trained: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection: Any, person: Person) -> list[StateEvent]:
+        reading.set()
+        await may_go_on.wait()
+        return await state_events(connection, person)
+
+    monkeypatch.setattr(people, "state_events", slow)
+    before = asyncio.create_task(all_listed(ask))
+    await reading.wait()
+    await chosen(ask_second, 'hideItem(itemId: "i03")')
+    joining = asyncio.create_task(all_listed(ask))
+    await asyncio.sleep(0)
+    may_go_on.set()
+    await before
+    assert "i03" not in await joining
+    assert "i03" not in await all_listed(ask) | await all_listed(ask_second)
+
+
+@pytest.mark.parametrize("person", [ANNA, GUEST])
+async def test_choices_made_at_the_same_time_are_all_kept(
+    ask: Ask, ask_second: Ask, trained: Gateway, person: Person
+) -> None:
+    changes = [f'hideItem(itemId: "{id}")' for id in IDS[:8]] + [f'hideCategory(category: "{id}")' for id in IDS[:4]]
+    made = [chosen([ask, ask_second][at % 2], change, person) for at, change in enumerate(changes)]
+    assert await asyncio.gather(*made) == [[]] * len(changes)
+    for either in (ask, ask_second):
+        hidden = (await either(HIDDEN, person=person)).data["me"]["hidden"]
+        assert (sorted(hidden["itemIds"]), sorted(hidden["categories"])) == (IDS[:8], IDS[:4])
+
+
 async def test_an_item_that_the_catalogue_gets_later_is_hidden_from_its_first_moment(
     ask: Ask, trained: Gateway
 ) -> None:
     await chosen(ask, 'hideItem(itemId: "new")')
     assert (await ask(HIDDEN, person=ANNA)).data["me"]["hidden"] == {"itemIds": ["new"], "categories": [], "items": []}
+    await all_listed(ask)  # the state is kept
     await upsert_items(trained.pool, [{"id": "new", "updated_at": clock.now(), "categories": ["all"]}])
     await trained.catalogue.refresh()
     assert "new" not in await all_listed(ask)

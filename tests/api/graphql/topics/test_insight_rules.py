@@ -218,6 +218,8 @@ async def test_a_rule_of_a_search_holds_for_it_alone(ask: Ask, shop: Gateway) ->
     await upsert(ask, "green", kind="INCLUDE_ONLY", filter={"categories": ["tea"]}, when=when)
     query = """query ($query: String) { user(id: "anna") {
       recommendations(placement: "home", context: {query: $query}) { nodes { id } }
+      searched: recommendations(
+        placement: "home", context: {query: $query}, among: ["mug-2", "tea-2", "tea-1"]) { nodes { id } }
       page(requests: [{key: "a", placement: "home"}, {key: "b", placement: "home", context: {query: "mug"}}],
         context: {query: $query}, distinct: false) { recommendations { nodes { id } } } } }"""
     every = {"tea-1", "tea-2", "tea-3", "mug-1", "mug-2", "mug-3"}
@@ -226,5 +228,7 @@ async def test_a_rule_of_a_search_holds_for_it_alone(ask: Ask, shop: Gateway) ->
         lists = [user["recommendations"], *(slot["recommendations"] for slot in user["page"])]
         found = [{node["id"] for node in listed["nodes"]} for listed in lists]
         assert found == [expected, expected, every]
+        searched = {node["id"] for node in user["searched"]["nodes"]}
+        assert searched == {"mug-2", "tea-2", "tea-1"} & expected
     refused = await ask(query, {"query": "x" * 201})
     assert refused.messages[0] == "context.query may have at most 200 characters."

@@ -10,7 +10,7 @@ from db.items import upsert_items
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 FIELDS = """id version removed list first filter price { market from to currency } repeat fallback texts
-  diversity explore changedBy reason"""
+  diversity repeatShare explore changedBy reason"""
 UPSERT = f"""mutation ($input: PlacementInput!) {{ upsertPlacement(input: $input) {{
   placement {{ {FIELDS} }} userErrors {{ code field message }} }} }}"""
 LIST = """query ($id: ID!) { user(id: $id) {
@@ -19,7 +19,8 @@ LIST = """query ($id: ID!) { user(id: $id) {
     recommendations { placementVersion edges { reason { text } node { id } } } } } }"""
 DEFAULTS = {
     "removed": False, "list": "PERSONAL", "first": None, "filter": None, "price": [], "repeat": "ALLOWED",
-    "fallback": [], "texts": {}, "diversity": 0.0, "explore": 0.0, "changedBy": "tests", "reason": None,
+    "fallback": [], "texts": {}, "diversity": 0.0, "repeatShare": None, "explore": 0.0, "changedBy": "tests",
+    "reason": None,
 }  # fmt: skip
 
 
@@ -168,4 +169,7 @@ async def test_a_preview_shows_what_diversity_does(ask: Ask, shop: Gateway) -> N
     assert before[0] == after[0]
     assert after[1][:3] != after[0][:3], "the second item is of the other category"
     assert (await upsert(ask, diversity=0.4))["placement"]["diversity"] == 0.4
-    assert [error["field"] for error in (await upsert(ask, diversity=1.5))["userErrors"]] == [["diversity"]]
+    assert (await upsert(ask, repeatShare="OWN"))["placement"]["repeatShare"] == "OWN"
+    assert (await upsert(ask, repeatShare=0.5))["placement"]["repeatShare"] == 0.5
+    for wrong in ({"diversity": 1.5}, {"repeatShare": "HALF"}, {"explore": 0.5}):
+        assert [error["field"] for error in (await upsert(ask, **wrong))["userErrors"]] == [[*wrong]]
