@@ -14,6 +14,7 @@ from engine.rules.rule import Rule
 
 MOST_OF_PAGE: Final = 100  # rules of its items and categories that hold on one page
 MOST_READ: Final = 1_000  # rules of one item or category that are looked at
+MOST_PEOPLE: Final = 1_000  # sets of segments whose rules are kept
 MOST_KEPT: Final = 64  # sets of rules whose effects are kept, of all pages and of single ones
 MOST_BYTES: Final = 64 * 2**20  # that these effects take, each of both
 
@@ -64,6 +65,8 @@ class RuleBook:
                 of_person = not (when.item_ids or when.categories or rule.searches)
                 for name in when.segments if of_person else ():
                     self._of_segment.setdefault((placement, name), []).append(rule)
+        self._segments = frozenset(name for _, name in self._of_segment)
+        self._people: OrderedDict[tuple[str | None, str | None, frozenset[str]], tuple[Rule, ...]] = OrderedDict()
         self._by_segment = {
             name for rule in held if rule.says.when.segments for name in rule.says.when.placements or (None,)
         }
@@ -83,7 +86,7 @@ class RuleBook:
         if market is not None and market not in self._markets and not catalogue.has_market(market):
             market = NO_SUCH_MARKET
         base = self._base(where, market)
-        of_page = self._rules_of_page(where, catalogue, listed)
+        of_page = self._rules_of_page(where, market, catalogue, listed)
         if not of_page:
             return base if base.rules else None
         return _kept(self._pages, (base, of_page), lambda: self._same(RulesInForce(of_page, market, base)))
@@ -103,10 +106,13 @@ class RuleBook:
         known: RulesInForce = self._known.pop(rules, rules)
         return known
 
-    def _rules_of_page(self, where: str | None, catalogue: Catalogue, listed: Listed) -> tuple[Rule, ...]:
+    def _rules_of_page(
+        self, where: str | None, market: str | None, catalogue: Catalogue, listed: Listed
+    ) -> tuple[Rule, ...]:
         """Those of the page's items and categories, of what is searched for, and of the person's segments."""
-        if not self._of_item and not self._of_category and not self._of_word and not self._of_segment:
-            return ()
+        of_person = self._rules_of_person(where, market, listed.segments)
+        if not self._of_item and not self._of_category and not self._of_word:
+            return of_person
         searched = words_in(listed.query) if listed.query else frozenset[str]()
         categories = {listed.category} if listed.category is not None else set[str]()
         for number in catalogue.numbers_of(listed.context_items).tolist():
@@ -116,14 +122,33 @@ class RuleBook:
         lists = [self._of_item.get((place, id)) for place in places for id in listed.context_items]
         lists += [self._of_category.get((place, name)) for place in places for name in categories]
         lists += [self._of_word.get((place, word)) for place in places for word in searched]
-        lists += [self._of_segment.get((place, name)) for place in places for name in listed.segments]
         found = set[Rule]()
         for rules in lists:
             for rule in islice(rules or (), MOST_READ):
-                of_page = rule.holds_in(where, listed.market) and rule.holds_on(categories, searched)
+                of_page = rule.holds_in(where, market) and rule.holds_on(categories, searched)
                 if of_page and rule.holds_for(listed.segments):
                     found.add(rule)
-        return tuple(sorted(found, key=lambda rule: rule.order)[:MOST_OF_PAGE])
+        return _first(found.union(of_person)) if found else of_person
+
+    def _rules_of_person(self, where: str | None, market: str | None, segments: frozenset[str]) -> tuple[Rule, ...]:
+        """Those that look at nothing of the page, of the person's segments. They are kept by segments."""
+        named = segments & self._segments
+        if not named:
+            return ()
+        key = where, market, named
+        found = self._people.pop(key, None)
+        if found is None:
+            places = (None,) if where is None else (None, where)
+            lists = [self._of_segment.get((place, name), ()) for place in places for name in named]
+            found = _first({rule for rules in lists for rule in rules[:MOST_READ] if rule.holds_in(where, market)})
+        self._people[key] = found
+        if len(self._people) > MOST_PEOPLE:
+            self._people.popitem(last=False)
+        return found
+
+
+def _first(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    return tuple(sorted(rules, key=lambda rule: rule.order)[:MOST_OF_PAGE])
 
 
 def _kept(kept: OrderedDict[Key, RulesInForce], key: Key, make: Callable[[], RulesInForce]) -> RulesInForce:

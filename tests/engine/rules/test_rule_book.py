@@ -111,16 +111,17 @@ def test_exactly_the_rules_that_hold_are_found(
     assert book.looks_at_segments(placement) or not with_segments
 
 
-def test_the_most_important_hundred_of_very_many_rules_of_a_page_hold() -> None:
+@pytest.mark.parametrize("when", [{"itemIds": ["i1"]}, {"segments": ["loyal"]}])
+def test_the_most_important_hundred_of_very_many_rules_of_a_page_or_segment_hold(when: dict[str, Any]) -> None:
     rules = [
         Rule.of(
             f"r{at:05}",
             1,
-            read_rule({"kind": "EXCLUDE", "addedWithin": 1, "when": {"itemIds": ["i1"]}, "priority": at % 7}),
+            read_rule({"kind": "EXCLUDE", "addedWithin": 1, "when": when, "priority": at % 7}),
         )
         for at in range(10_000)
     ]
-    found = RuleBook(rules, 0).find("home", catalogue(), Asked(None, None, ["i1"]))
+    found = RuleBook(rules, 0).find("home", catalogue(), Asked(None, None, ["i1"], frozenset({"loyal"})))
     assert found and len(found.all) == 100 and {rule.says.priority for rule in found.all} == {6}
 
 
