@@ -161,6 +161,10 @@ class _HeldBack:
         await self._release.wait()
         return await self._connection.fetch(*query)
 
+    async def fetchrow(self, *query: Any) -> Any:
+        await self._release.wait()
+        return await self._connection.fetchrow(*query)
+
     async def fetchval(self, *query: Any) -> Any:
         return await self._connection.fetchval(*query)
 
