@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 Numbers = NDArray[np.uint32]
 Codes = Callable[[Numbers], Numbers]  # a code for each item, 0 for none
 _NONE: Final = np.zeros(0, np.uint32)
-_GONE: Final = np.float32(-1)  # the score of an item that has a place, or is not of the wanted ones
+_GONE: Final = np.float32(-np.inf)  # the score of an item that has a place, or is not of the wanted ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +93,10 @@ def unlike(universe: Universe | None, codes: tuple[Codes, ...], numbers: Numbers
     """(k, k) how unlike each two items are, from 0 to 1. Each code that they share halves it.
 
     Without shared codes it is 1 less the cosine of the two over the people who bought them, as far as the universe
-    knows one. What is said of an item and itself means nothing.
+    knows one. The tables of a baseline that serves have other scores, some above 1: these count as 1. What is said of
+    an item and itself means nothing.
     """
-    found = 1 - near_scores(universe, numbers)
+    found = 1 - np.clip(near_scores(universe, numbers), 0, 1)
     for code in codes:
         shared = code(numbers).astype(np.int32)
         none = np.flatnonzero(shared == 0)
