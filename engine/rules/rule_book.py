@@ -39,7 +39,7 @@ class Listed(Protocol):
 class RuleBook:
     """The rules that hold at a moment, and until which moment these are the same."""
 
-    def __init__(self, rules: Iterable[Rule], now: float, earlier: "RuleBook | None" = None) -> None:
+    def __init__(self, rules: Iterable[Rule], now: float, known: Iterable[RulesInForce] = ()) -> None:
         every = list(rules)
         held = sorted((rule for rule in every if rule.holds_at(now)), key=lambda rule: rule.order)
         self.until: float = min((rule.until(now) for rule in every), default=np.inf)
@@ -70,7 +70,6 @@ class RuleBook:
         self._by_segment = {
             name for rule in held if rule.says.when.segments for name in rule.says.when.placements or (None,)
         }
-        known = [*(earlier._bases.values() if earlier else ()), *(earlier._pages.values() if earlier else ())]
         self._known = {each: each for each in known}
         self._bases: OrderedDict[tuple[str | None, str | None], RulesInForce] = OrderedDict()
         self._pages: OrderedDict[tuple[RulesInForce, tuple[Rule, ...]], RulesInForce] = OrderedDict()
@@ -79,6 +78,11 @@ class RuleBook:
     def empty(cls) -> Self:
         """Without any rule."""
         return cls((), 0.0)
+
+    @property
+    def kept(self) -> list[RulesInForce]:
+        """The sets of rules that are kept, for the book that comes after this one."""
+        return [*self._bases.values(), *self._pages.values()]
 
     def find(self, placement: str, catalogue: Catalogue, listed: Listed) -> RulesInForce | None:
         """The rules that hold for a list of a placement; None without any."""

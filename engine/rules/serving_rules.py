@@ -25,7 +25,7 @@ class ServingRules:
 
     def __init__(self, pool: Connection, *, poll: float) -> None:
         self._pool, self._poll = pool, poll
-        self._change = 0
+        self._change = self._booked = 0  # the last change that was read, and the last that the book has
         self._known: dict[str, Rule] = {}
         self._refreshing = asyncio.Lock()
         self.book = RuleBook.empty()
@@ -38,15 +38,19 @@ class ServingRules:
     async def refresh(self) -> None:
         """Read the rules that changed, and find out which hold now. Raises StoreUnavailable, when this is done, too."""
         async with self._refreshing:
-            before = self._change
             try:
                 await self._read()
             finally:  # rules begin and end while Postgres is away, too
                 now = clock.now().timestamp()
-                if self._change > before or now >= self.book.until:
-                    # It takes tens of milliseconds for very many rules.
-                    self.book = await asyncio.to_thread(RuleBook, self.rules, now, self.book)
-                    log.info("rules_changed", rules=len(self._known))
+                if self._change > self._booked or now >= self.book.until:
+                    await self._write_book(now)
+
+    async def _write_book(self, now: float) -> None:
+        """Find out which rules hold. It takes tens of milliseconds for very many; a failure is mended by the next."""
+        change = self._change
+        self.book = await asyncio.to_thread(RuleBook, self.rules, now, self.book.kept)
+        self._booked = change
+        log.info("rules_changed", rules=len(self._known))
 
     async def refresh_after_change(self) -> None:
         """Follow a change that was just saved; while Postgres is away, the next refresh does."""

@@ -104,7 +104,7 @@ def test_exactly_the_rules_that_hold_are_found(
     book = RuleBook(rules, now)
     found = book.find(placement, catalogue(), asked)
     assert {rule.id for rule in (found.all if found else ())} == {rule.id for rule in rules if holds(rule)}
-    again = RuleBook(rules, now, book).find(placement, catalogue(), asked)
+    again = RuleBook(rules, now, book.kept).find(placement, catalogue(), asked)
     assert again is found, "what they do is not found out again"
     assert book.until > now
     with_segments = any(rule.says.when.segments for rule in rules if holds(rule))

@@ -160,3 +160,23 @@ async def test_rules_begin_while_postgres_is_away_and_a_saved_change_is_not_repo
         monkeypatch.setattr(clock, "now", lambda: now + timedelta(hours=1))
         await rules.refresh_after_change()
         assert rules.book.until == np.inf
+
+
+async def test_a_book_that_could_not_be_written_is_written_by_the_next_refresh(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    await replace_rule(pool, "first", {"kind": "EXCLUDE", "filter": {"ids": ["i1"]}}, "tests")
+    rules = ServingRules(pool, poll=60)
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.rules.serving_rules.RuleBook", refuse)
+        with pytest.raises(MemoryError):
+            await rules.refresh()
+    before = rules.book
+    await rules.refresh()
+    assert rules.book is not before
+    before = rules.book
+    await rules.refresh()
+    assert rules.book is before, "nothing changed"
