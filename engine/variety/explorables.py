@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,16 @@ from ml.affinity.exploring import Exploration
 from ml.universe import DAY, Universe
 
 KEPT_FOR: Final = 60.0  # seconds, although the catalogue changes: to draw takes some milliseconds
+DAYS_KEPT: Final = 2
+
+
+class _Found(NamedTuple):
+    """The items of a day, and what they were found with."""
+
+    items: Explorable
+    universe: Universe | None
+    revision: int  # of the catalogue
+    until: float  # as `monotonic` counts; they are not found again before
 
 
 class Explorables:
@@ -22,21 +32,25 @@ class Explorables:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._found: Explorable | None = None
-        self._of: tuple[Universe | None, int] = (None, 0)
-        self._revision, self._until = -1, 0.0
+        self._found: dict[int, _Found] = {}  # by day: at midnight there are lists of two
 
     def of(self, universe: Universe | None, as_of: int) -> Explorable:
         """The items that may be explored, by the universe that serves."""
         day, catalogue = int(as_of // DAY), self._catalogue
-        other = self._of[0] is not universe or self._of[1] != day
-        stale = self._revision != catalogue.revision and monotonic() >= self._until
-        if self._found is None or other or stale:
-            numbers, category, added = catalogue.order_columns()
-            columns = ItemColumns(numbers, (category, catalogue.brands(numbers)), added)
-            self._found = explorable(universe, columns, int(day * DAY))
-            self._of, self._revision, self._until = (universe, day), catalogue.revision, monotonic() + KEPT_FOR
-        return self._found
+        found = self._found.get(day)
+        stale = found is not None and found.revision != catalogue.revision and monotonic() >= found.until
+        if found is None or stale or found.universe is not universe:
+            items = explorable(universe, self._columns(), int(day * DAY))
+            found = _Found(items, universe, catalogue.revision, monotonic() + KEPT_FOR)
+            self._found[day] = found
+            if len(self._found) > DAYS_KEPT:
+                del self._found[min(self._found)]
+        return found.items
+
+    def _columns(self) -> ItemColumns:
+        catalogue = self._catalogue
+        numbers, category, added = catalogue.order_columns()
+        return ItemColumns(numbers, (category, catalogue.brands(numbers)), added, catalogue.sellable()[numbers])
 
     def exploration(
         self, placement: Placement, person: Person, universe: Universe | None, as_of: int, seen: Sequence[int]

@@ -40,6 +40,7 @@ class ItemColumns(NamedTuple):
     numbers: Numbers
     codes: Sequence[Numbers]  # of the category, of the brand; 0 for none
     added: Numbers  # seconds; 0 for not known
+    available: NDArray[np.bool_] | None = None  # which of them can be bought; None: all
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,10 @@ class Explorable:
 
 
 def explorable(universe: Universe | None, items: ItemColumns, as_of: int) -> Explorable:
-    """The live items that fewer than FEW people bought. Draws are the same for the same items on one day."""
+    """The available items that fewer than FEW people bought.
+
+    On one day the draws of an item stay the same, whatever other items there are, as far as it sells as before.
+    """
     buyers, days = _sales(universe, items, as_of)
     mean = buyers.sum() / max(days.sum(), 1.0)
     expected = np.full(len(items.numbers), max(mean, 1e-6))
@@ -77,13 +81,15 @@ def explorable(universe: Universe | None, items: ItemColumns, as_of: int) -> Exp
         of_code, usual = (np.bincount(codes, each, minlength=1) for each in (buyers, mean * days))
         of_code[0] = usual[0] = 0.0
         expected *= ((of_code + PRIOR) / (usual + PRIOR))[codes]
-    few = np.flatnonzero(buyers < FEW)
+    few = np.flatnonzero(buyers < FEW if items.available is None else (buyers < FEW) & items.available)
     shape, rate = 1 + buyers[few], 1 / expected[few] + days[few]
     may_sell = (shape + 2 * np.sqrt(shape)) / rate
     first = np.lexsort((items.numbers[few], -may_sell))[:MOST]
-    random = np.random.default_rng(int(as_of // DAY))
-    draws = random.gamma(shape[first], 1 / rate[first], (DRAWS, len(first)))
-    return Explorable(items.numbers[few[first]], draws.astype(np.float32))
+    numbers, draws, day = items.numbers[few[first]], np.empty((DRAWS, len(first)), np.float32), int(as_of // DAY)
+    for at, (number, how_many) in enumerate(zip(numbers.tolist(), shape[first].tolist(), strict=True)):
+        draws[:, at] = np.random.default_rng([day, number]).standard_gamma(how_many, DRAWS)
+    draws /= rate[first].astype(np.float32)
+    return Explorable(numbers, draws)
 
 
 def _sales(

@@ -202,6 +202,16 @@ async def test_a_draw_is_followed_as_often_as_its_propensity_says(shop_with_news
         assert abs(share - draws / DRAWS) < 4 * (draws / DRAWS / len(people)) ** 0.5
 
 
+async def test_items_that_can_be_bought_may_be_explored_and_those_of_two_days_are_kept(shop_with_news: Gateway) -> None:
+    explorables, universe = shop_with_news.models.explorables, shop_with_news.models.current.universe  # type: ignore[union-attr]
+    today = explorables.of(universe, NOW)
+    ids = {id_of(shop_with_news, number) for number in today.numbers.tolist()}
+    assert {f"n{at:02}" for at in range(1, 12)} <= ids and "n00" not in ids
+    yesterday = explorables.of(universe, NOW - 86_400)
+    assert explorables.of(universe, NOW) is today
+    assert explorables.of(universe, NOW - 86_400) is yesterday
+
+
 async def test_places_by_chance_keep_to_filters_rules_and_pages(shop_with_news: Gateway) -> None:
     shop, odd = shop_with_news, placed(explore=0.3, filter={"not": {"categories": ["c4"]}})
     for at in range(8):

@@ -135,3 +135,14 @@ def test_a_list_chooses_from_a_bounded_number_of_the_most_promising() -> None:
     picks = {found.picks(np.ones(MOST, np.bool_), 1, draw)[0].number for draw in range(DRAWS)}
     assert picks <= set(found.numbers[:AT_ONCE].tolist())
     assert explorable(None, columns_of([], []), NOW).picks(np.ones(0, np.bool_), 3, 0) == []
+
+
+def test_an_item_keeps_its_draws_for_the_day_whatever_other_items_come_and_go() -> None:
+    items = columns_of([1] * 20, [5.0] * 20)
+    whole = explorable(None, items, NOW)
+    other = items._replace(available=np.arange(20) % 3 > 0)
+    some = explorable(None, other, NOW)
+    assert set(some.numbers.tolist()) == set(items.numbers[np.arange(20) % 3 > 0].tolist())
+    places = [whole.numbers.tolist().index(number) for number in some.numbers.tolist()]
+    np.testing.assert_array_equal(some.draws, whole.draws[:, places])
+    assert (explorable(None, items, NOW + int(DAY)).draws != whole.draws).all(), "another day has other draws"
