@@ -16,7 +16,8 @@ HEAD: Final = 400  # items of the fallback that factors move when nothing is kno
 def with_candidates(scored: Scored) -> Scored:
     """The list itself; if it has no candidates, as for a stranger, with the head of the fallback as these.
 
-    The order stays. Their scores fall evenly: the item in the middle has half the odds of the first, about.
+    The order stays. Their scores fall evenly: the item in the middle has half the odds of the first, about. They say
+    nothing of a probability.
     """
     if len(scored.numbers):
         return scored
@@ -25,7 +26,7 @@ def with_candidates(scored: Scored) -> Scored:
     return replace(
         scored,
         numbers=numbers[by_number],
-        own=scores[by_number],
+        own=np.full(len(numbers), np.nan, np.float32),
         scores=scores[by_number],
         order=np.argsort(by_number),
     )

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from core.contract import EventType
+from ml.affinity.boosting import with_candidates
 from ml.affinity.chances import Chance
 from ml.affinity.lifts import NONE, Lifts
 from ml.affinity.model import AffinityModel
@@ -309,3 +310,17 @@ def test_a_probability_is_calibrated_or_not_given(
     assert np.isnan(ask(None, regular, now).probabilities).all(), "without a model"
     taken = ranked.take(np.array([2, 0]))
     assert taken.probabilities.tolist() == ranked.probabilities[[2, 0]].tolist()
+
+
+def test_the_head_of_the_fallback_has_no_probability_as_candidates_either(
+    model: AffinityModel, regular: State, now: int
+) -> None:
+    calibrated = replace(model, chance=Chance(slope=1.0, shift=-1.0, horizon=14 * DAY))
+    view = view_person(calibrated, regular, as_of=now, context=NONE)
+    scored = score(view, everything(), POPULAR)
+    filled = with_candidates(
+        replace(scored, numbers=NONE, own=np.empty(0, np.float32), scores=np.empty(0, np.float32), order=NONE)
+    )
+    ranked = select(filled, 20)
+    assert len(filled.numbers) and ranked.numbers.tolist() == POPULAR.order[0][:20].tolist()
+    assert np.isnan(ranked.probabilities).all()
