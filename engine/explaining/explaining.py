@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from core.contract import Person
 from core.errors import InvalidInput
@@ -39,6 +39,8 @@ __all__ = [
     "ScoreParts",
     "Source",
 ]  # what the edge uses, some of it of `ml.affinity`, which the edge does not import
+
+_PLACED: Final = (REASON["EXPLORATION"], REASON["PINNED"])
 
 
 class ExplanationOutcome(StrEnum):
@@ -202,7 +204,7 @@ class _Place:
         bound = None if number in longer.numbers else bounding(self._rules, self._catalogue, longer.numbers, number)
         if bound is not None:
             return replace(found, removal=Removal(RemovalRule.RULE, rule_id=bound))
-        if scored.view.ranker is not None and not len(at):
+        if scored.view.ranker is not None and not len(at) and not _is_placed(longer, number):
             return replace(found, outcome=ExplanationOutcome.NOT_A_CANDIDATE, edge=edge)
         if number in longer.numbers:
             return replace(self._listed(found, ExplanationOutcome.RANKED_BELOW, longer, number), edge=edge)
@@ -246,6 +248,11 @@ class _Place:
 
     def _items(self, numbers: Sequence[int]) -> list[Item]:
         return [item for item in self._catalogue.items(numbers) if item is not None]
+
+
+def _is_placed(page: Page, number: int) -> bool:
+    """Whether an item has its place by chance or by a rule: it needs no source that names it."""
+    return number in page.numbers and page.reasons[page.numbers.index(number)] in _PLACED
 
 
 def _knows(bundle: AffinityModel | None, number: int) -> bool:

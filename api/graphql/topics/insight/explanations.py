@@ -29,8 +29,9 @@ METHOD = "Shapley values over groups of features, exact over all coalitions, aga
 
 strawberry.enum(
     ExplanationOutcome,
-    description="Where an item is. SHOWN: in the list. RANKED_BELOW: a candidate with a lower score than those shown."
-    " NOT_A_CANDIDATE: no source named it, so it has no score. REMOVED: a rule keeps it out, whatever its score is.",
+    description="Where an item is. SHOWN: in the list. RANKED_BELOW: a candidate with a lower score than those shown,"
+    " or an item that has a later place by chance or as a rule pins it. NOT_A_CANDIDATE: no source named it,"
+    " so it has no score. REMOVED: a rule keeps it out, whatever its score is.",
 )
 strawberry.enum(
     RemovalRule,

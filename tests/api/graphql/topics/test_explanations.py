@@ -11,6 +11,8 @@ from core.contract import Person, read_event
 from core.uploads import Offer
 from db.events import insert_events
 from db.items import remove_items, upsert_items
+from engine.placements.changing import change_placement
+from engine.rules.changing import replace_rule
 from tests.fixtures.gateway import Ask, MakeBundle, Serve
 
 IDS = [f"i{number:02}" for number in range(30)]
@@ -109,6 +111,23 @@ async def test_an_item_newer_than_the_model_is_no_candidate(ask: Ask, shop: Gate
     assert (found["outcome"], found["rank"], found["parts"]) == ("NOT_A_CANDIDATE", None, None)
     assert "does not know the item" in found["summary"]
     assert not any(source["names"] for source in found["sources"])
+
+
+async def test_an_item_by_chance_or_pinned_on_a_later_page_is_below_the_list(ask: Ask, shop: Gateway) -> None:
+    new: list[Any] = [{"id": f"new-{number}", "updated_at": clock.now()} for number in range(8)]
+    await upsert_items(shop.pool, new)
+    await shop.catalogue.refresh()
+    await change_placement(shop.pool, "home", {"explore": 0.2}, "tests")
+    await shop.placements.refresh()
+    await replace_rule(shop.pool, "pin", {"kind": "PIN", "itemId": "i29", "position": 8}, "tests")
+    await shop.rules.refresh()
+    edges = (await listed(ask, first=20))[5:]
+    placed = [edge for edge in edges if edge["reason"]["code"] in ("EXPLORATION", "PINNED")]
+    assert [edge["reason"]["code"] for edge in placed] == ["PINNED", "EXPLORATION", "EXPLORATION"]
+    for edge in placed:
+        found = await explained(ask, edge["node"]["id"])
+        assert (found["outcome"], found["rank"]) == ("RANKED_BELOW", edge["rank"])
+        assert (found["reason"]["code"], found["edge"]["rank"]) == (edge["reason"]["code"], 5)
 
 
 async def test_contributions_add_up_and_the_score_follows_from_the_parts(ask: Ask, shop: Gateway) -> None:
