@@ -30,6 +30,7 @@ async def rules_about(rules: RulesInForce | None, catalogue: Catalogue, number: 
     """The rules that are about an item, the most important first. Others run meanwhile: there may be very many."""
     about = list[Rule]()
     for at, rule in enumerate(rules.all if rules else ()):
+        await rule.make_ready(catalogue)
         if rules is not None and np.isin(number, rule.numbers(catalogue, rules.market)):
             about.append(rule)
         if at % PIECE == PIECE - 1:

@@ -37,6 +37,7 @@ async def conflicts_of(rule: Rule, others: Iterable[Rule], catalogue: Catalogue)
 
     Others run meanwhile: to compare two rules takes up to milliseconds for each market.
     """
+    await rule.make_ready(catalogue)
     found = _with_catalogue(rule, catalogue)
     own: dict[str | None, Mask] = {}
     near = (other for other in others if other.id != rule.id and _may_conflict(rule, other) and _may_meet(rule, other))
@@ -92,6 +93,7 @@ async def _excludes(rule: Rule, pin: Rule, catalogue: Catalogue, known: dict[str
     for market in pin.says.when.markets or rule.says.when.markets or (None,):
         if market not in known:
             await asyncio.sleep(0)
+            await rule.make_ready(catalogue)
             known[market] = mask_of(rule.numbers(catalogue, market))
         pinned = pin.numbers(catalogue, market)
         if is_allowed(pinned, known[market]).any() == (rule.says.kind is RuleKind.EXCLUDE):

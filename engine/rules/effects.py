@@ -14,7 +14,6 @@ from engine.rules.settings import GREATEST_FACTOR, Per, RuleKind
 from ml.masks import Mask, first_allowed
 from ml.universe import Universe
 
-PIECE: Final = 100  # rules that are folded between two turns of the event loop: a few milliseconds
 MOST_ARRANGING: Final = 10  # rules SLOTS in one list, and as many AT_MOST
 MOST_PINS: Final = 10  # for one position: the first of them whose item may be listed is taken
 LEADERS: Final = 50  # boosted items that are ranked although nothing of the person names them
@@ -155,8 +154,6 @@ def fold(
     """The effects of rules, added to those before; the last is complete. Others may run between two of them."""
     effects = Effects(catalogue.revision, catalogue.size) if before is None else before.copy()
     yield effects
-    for at, rule in enumerate(rules, 1):
+    for rule in rules:
         effects.add(rule, catalogue, market)
-        if at % PIECE == 0:
-            yield effects
-    yield effects
+        yield effects

@@ -15,6 +15,7 @@ from ml.affinity.boosting import boost, with_candidates
 from ml.affinity.ranking import PersonView, Scored
 from ml.masks import Mask
 
+TURN: Final = 0.01  # seconds that rules are folded before others run
 FEW: Final = 200  # rules that are folded again with each change of the catalogue
 REST: Final = 10  # times as long as it took to fold many rules, they are not folded again
 LASTS: Final = 600.0  # seconds, after which rules are folded again: items do not stay new
@@ -67,17 +68,16 @@ class RulesInForce:
     async def ready(self, catalogue: Catalogue) -> None:
         """Find out what they do to the items of now.
 
-        A few rules follow every change of the catalogue at once. Many take a while, in which others run: lists are made
-        by what they did before, if that is known.
+        A few rules follow every change of the catalogue at once. Others run while it takes long, and lists are made by
+        what the rules did before, if that is known.
         """
         if self._base is not None:
             await self._base.ready(catalogue)
-        while not self._are_current(catalogue):
-            if self._effects is not None and self._folding.locked():
-                return
-            async with self._folding:
-                if not self._are_current(catalogue):
-                    await self._fold(catalogue)
+        if self._are_current(catalogue) or (self._effects is not None and self._folding.locked()):
+            return
+        async with self._folding:
+            if not self._are_current(catalogue):
+                await self._fold(catalogue)
 
     def _are_current(self, catalogue: Catalogue) -> bool:
         if self._effects is None or monotonic() >= self._until:
@@ -90,11 +90,12 @@ class RulesInForce:
         began, before = monotonic(), self._base.effects if self._base else None
         for key in {key for rule in self.rules for key in rule.says.attributes}:
             await catalogue.follow(key)
-        revision, found = catalogue.revision, Effects(-1, 0)
+        revision, found, resumed = catalogue.revision, Effects(-1, 0), monotonic()
         for effects in fold(self.rules, catalogue, self.market, before):
             found = effects
-            if len(self.rules) > FEW:
+            if monotonic() >= resumed + TURN:
                 await asyncio.sleep(0)
+                resumed = monotonic()
         found.revision = revision
         self._effects, self._of, self._until = found, before, monotonic() + LASTS
         if len(self.rules) > FEW:

@@ -95,6 +95,11 @@ class Rule:
             return False
         return not self.searches or any(words <= searched for words in self.searches)
 
+    async def make_ready(self, catalogue: Catalogue) -> None:
+        """Have the columns of its attributes ready. Without this the first use reads all items, while nothing runs."""
+        for key in self.says.attributes:
+            await catalogue.follow(key)
+
     def numbers(self, catalogue: Catalogue, market: str | None) -> NDArray[np.uint32]:
         """The items that it is about, as a new array."""
         if self.says.kind is RuleKind.PIN:

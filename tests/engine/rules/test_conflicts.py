@@ -6,18 +6,29 @@ from typing import Any, cast
 import pytest
 
 from db.items import Item
+from engine.catalogue.attribute_columns import AttributeColumn
 from engine.catalogue.catalogue import Catalogue
+from engine.explaining.rule_effects import rules_about
 from engine.placements.settings import WrongSettings
 from engine.rules.conflicts import conflicts_of
+from engine.rules.in_force import RulesInForce
 from engine.rules.rule import Rule
 from engine.rules.settings import read_rule
+
+
+class Shop(Catalogue):
+    """Attributes are read from all items in a thread alone."""
+
+    def attribute(self, key: str) -> AttributeColumn:
+        assert self._columns.find(key) is not None
+        return super().attribute(key)
 
 
 def catalogue() -> Catalogue:
     """An item i1 of the category x, and an item i2 of z."""
     names = ("group_id", "title", "description", "brand", "image_url", "url", "app_url")
     rest: dict[str, Any] = {**dict.fromkeys(names), "attributes": {}, "offers": (), "changed_seq": 1, "added": 0}
-    found = Catalogue(cast(Any, None), 60)
+    found = Shop(cast(Any, None), 60)
     items = [Item(id=f"i{number}", number=number, categories=(name,), **rest) for number, name in enumerate("xz", 1)]
     found._change(items, [])
     return found
@@ -80,3 +91,13 @@ def test_a_rule_about_no_item_is_told() -> None:
     assert conflicts(rule("a", "PIN", itemId="unheard", position=1)) == [("MATCHES_NOTHING", None)]
     assert conflicts(rule("a", "INCLUDE_ONLY", filter={"brands": ["unheard"]})) == [("MATCHES_NOTHING", None)]
     assert conflicts(rule("a", "AT_MOST", count=1, per="BRAND")) == []
+
+
+def test_attributes_are_read_while_others_run() -> None:
+    def cheap(attribute: str) -> Rule:
+        return rule("cheap", "EXCLUDE", ranges=[{"attribute": attribute, "max": 1}])
+
+    assert conflicts(cheap("one")) == [("MATCHES_NOTHING", None)]
+    assert conflicts(PIN, cheap("two")) == []
+    assert conflicts(cheap("three"), PIN) == [("MATCHES_NOTHING", None)]
+    assert asyncio.run(rules_about(RulesInForce([cheap("four")], None), SHOP, 1)) == []

@@ -1,6 +1,7 @@
 """The rules of a list are found without a look at each: the same that a look at each finds."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,7 +15,7 @@ from db.items import Item
 from engine.catalogue.catalogue import Catalogue
 from engine.catalogue.filters import Filter
 from engine.explaining.rule_effects import MOST_TOLD, effects_on, excluding, rules_about
-from engine.rules import rule_book
+from engine.rules import in_force, rule_book
 from engine.rules.in_force import RulesInForce, narrow_by
 from engine.rules.rule import Rule
 from engine.rules.rule_book import RuleBook
@@ -155,6 +156,24 @@ def test_an_explanation_names_the_most_important_rules_and_others_run_while_they
     assert [one.rule_id for one in told] == [f"r{at}" for at in range(299, 299 - MOST_TOLD, -1)]
     assert passed >= 300 / 20
     assert asyncio.run(rules_about(held, small, 2)) == []
+
+
+def test_others_run_while_few_rules_are_folded_that_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, passed = itertools.count(), 0
+    monkeypatch.setattr(in_force, "monotonic", lambda: next(ticks) * in_force.TURN)
+    says = [read_rule({"kind": "BOOST", "factor": 2, "filter": {"ids": ["i1"]}}) for _ in range(6)]
+    held, small = RulesInForce([Rule.of(f"r{at}", 1, one) for at, one in enumerate(says)], None), catalogue()
+
+    async def fold() -> None:
+        nonlocal passed
+        folding = asyncio.ensure_future(held.ready(small))
+        while not folding.done():
+            passed += 1
+            await asyncio.sleep(0)
+
+    asyncio.run(fold())
+    assert passed > len(says)
+    assert held.effects.factors_of(np.array([1, 2], np.uint32)) == pytest.approx([64, 1])
 
 
 def test_markets_that_callers_invent_share_what_the_rules_do() -> None:
