@@ -82,7 +82,7 @@ class ListRequest(NamedTuple):
         """Everything that decides which items are allowed."""
         among = None if self.among is None else tuple(self.among)
         of_page = self.category, tuple(self.exclude), tuple(self.context_items), among
-        rules = self.rules and (self.rules, self.rules.effects.revision)
+        rules = self.rules and (self.rules.identity, self.rules.effects.revision)  # a kept list holds no effects
         return self.filter, self.market, *of_page, self.placement, rules, self.asked
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from hashlib import blake2b
 from time import monotonic
 from typing import Final
 
@@ -31,6 +32,8 @@ class RulesInForce:
     def __init__(self, rules: Sequence[Rule], market: str | None, base: "RulesInForce | None" = None) -> None:
         self.rules, self.market, self._base = tuple(rules), market, base
         self._hash = hash((self.rules, market, base))
+        named = repr((market, base and base.identity, [rule.serial for rule in rules])).encode()
+        self.identity: bytes = blake2b(named, digest_size=16).digest()  # equal objects have the same; it holds nothing
         self._folding = asyncio.Lock()
         self._effects: Effects | None = None
         self._of: Effects | None = None  # effects of the base that these were made from

@@ -1,7 +1,8 @@
 """A rule, ready to be found and applied."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Self
 
 import numpy as np
@@ -15,6 +16,8 @@ from engine.rules.queries import words_in
 from engine.rules.settings import RuleKind, RuleSettings
 from ml.universe import DAY
 
+_serials = count()
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Rule:
@@ -27,6 +30,7 @@ class Rule:
     start: float  # seconds
     end: float
     searches: tuple[frozenset[str], ...]  # the words of each; the person searches for one of them
+    serial: int = field(default_factory=_serials.__next__)  # names this object in this process
 
     @classmethod
     def of(cls, id: str, version: int | None, says: RuleSettings) -> Self:

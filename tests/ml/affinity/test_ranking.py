@@ -319,7 +319,13 @@ def test_the_head_of_the_fallback_has_no_probability_as_candidates_either(
     view = view_person(calibrated, regular, as_of=now, context=NONE)
     scored = score(view, everything(), POPULAR)
     filled = with_candidates(
-        replace(scored, numbers=NONE, own=np.empty(0, np.float32), scores=np.empty(0, np.float32), order=NONE)
+        replace(
+            scored,
+            numbers=NONE,
+            own=np.empty(0, np.float32),
+            scores=np.empty(0, np.float32),
+            order=np.empty(0, np.intp),
+        )
     )
     ranked = select(filled, 20)
     assert len(filled.numbers) and ranked.numbers.tolist() == POPULAR.order[0][:20].tolist()
