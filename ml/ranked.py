@@ -55,12 +55,22 @@ class Ranked:
     @cached_property
     def explained(self) -> Explained:
         """The reasons for the items of the list."""
-        return self.explain(self.numbers)
+        found = self.explain(self.numbers)
+        if self.chosen:
+            by_chance = self._by_chance()
+            found.reasons[by_chance], found.because[by_chance], found.every[by_chance] = REASON["EXPLORATION"], 0, 0
+        return found
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """(k,) that the person buys the item within the model's horizon; NaN where nothing is calibrated."""
-        return self.chances(self.numbers)
+        """(k,) that the person buys the item within the model's horizon; NaN if not calibrated, or there by chance."""
+        found = self.chances(self.numbers)
+        if self.chosen:
+            found[self._by_chance()] = np.nan
+        return found
+
+    def _by_chance(self) -> NDArray[np.bool_]:
+        return np.array([number in self.chosen for number in self.numbers.tolist()], np.bool_)
 
     @property
     def reasons(self) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from engine.rules.arranging import arrange
 from engine.rules.effects import Effects
 from engine.signing import Signer
 from ml.masks import Mask
-from ml.ranked import REASON, Ranked
+from ml.ranked import Ranked
 
 CURSOR_LIFETIME = timedelta(minutes=10)
 MAX_ITEMS = 1_000  # in all pages of one list
@@ -164,11 +164,8 @@ def without_shown(catalogue: Catalogue, allowed: Mask, shown: Sequence[int], *, 
 
 
 def _explored(best: Ranked) -> list[tuple[int, int]]:
-    """The positions by chance; an item that a rule gives its position has it for another reason."""
-    if not best.chosen:
-        return []
-    by_chance = np.flatnonzero(best.reasons == REASON["EXPLORATION"]).tolist()
-    return [(at, best.chosen[number]) for at in by_chance if (number := int(best.numbers[at])) in best.chosen]
+    """The positions by chance, and how many draws give the item there its place."""
+    return [(at, best.chosen[number]) for at, number in enumerate(best.numbers.tolist()) if number in best.chosen]
 
 
 def _all(numbers: NDArray[np.uint32]) -> NDArray[np.intp]:

@@ -204,11 +204,13 @@ class Arrangement:
         """The next items, at most so many."""
         rest = _Ranking(self._score, self._allowed, length + LEAST + len(self._shown), self._all, self._last)
         pins, found, used = dict(self._pinned), list[int](), set(self._pinned_items)
+        placed = set(self._pinned_items)  # by rules
         while len(found) < length:
             place = self._begin + len(found)
             number = pins.pop(place, None)
             if number is None:
                 number = self._slot(place, used, rest)
+                placed.update([] if number is None else [number])
             if number is None:
                 number = rest.best(used, self._all)
             if number is None:
@@ -218,7 +220,7 @@ class Arrangement:
             found.append(number)
             used.add(number)
             self._note(place, number, self._all[len(self._hard) :] if number in self._pinned_items else self._all)
-        return self._ranked(np.array(found, np.uint32), rest)
+        return self._ranked(np.array(found, np.uint32), rest, placed)
 
     def _note(self, place: int, number: int, bounds: Sequence[_Bound]) -> None:
         for slots in self._slots:
@@ -260,11 +262,13 @@ class Arrangement:
         mask[: len(about)] = about[: len(self._allowed)]
         return _Ranking(self._score, self._allowed & mask, 2 * LEAST + len(self._pinned), self._all, self._last)
 
-    def _ranked(self, numbers: _Numbers, rest: _Ranking) -> Ranked:
+    def _ranked(self, numbers: _Numbers, rest: _Ranking, placed: Container[int]) -> Ranked:
+        """The list; what rules `placed` in it is not there by chance."""
         scores, ranked = rest.scores_of(numbers), rest.ranked
         scores[_are_in(numbers, self._pinned_items)] = np.nan
         explain = _pinning(ranked.explain, self._pinned_items) if self._pinned_items else ranked.explain
-        return replace(ranked, numbers=numbers, scores=_falling(scores), explain=explain)
+        chosen = {number: draws for number, draws in ranked.chosen.items() if number not in placed}
+        return replace(ranked, numbers=numbers, scores=_falling(scores), explain=explain, chosen=chosen)
 
 
 @dataclass(slots=True, eq=False)

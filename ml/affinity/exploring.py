@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ml.affinity.explorable import Explorable, Pick
 from ml.affinity.variety import POOL
 from ml.masks import Mask, is_allowed, without
-from ml.ranked import REASON, Explained, Ranked
+from ml.ranked import Ranked
 from ml.returns import is_in
 
 _EPSILON: Final = 1e-9  # ten times a tenth of the places is one of them
@@ -73,19 +73,9 @@ def mixed_in(ranked: Ranked, picks: dict[int, Pick], length: int) -> Ranked:
         numbers.insert(at, picks[place].number)
         scores.insert(at, scores[at - 1] if at else (scores or [0.0])[0])
 
-    def explain(asked: Numbers) -> Explained:
-        found, by_chance = ranked.explain(asked), is_in(asked, order)
-        found.reasons[by_chance], found.because[by_chance], found.every[by_chance] = REASON["EXPLORATION"], 0, 0
-        return found
-
-    def chances(asked: Numbers) -> NDArray[np.float32]:
-        return np.where(is_in(asked, order), np.float32(np.nan), ranked.chances(asked))
-
     return replace(
         ranked,
         numbers=np.array(numbers[:length], np.uint32),
         scores=np.array(scores[:length], np.float32),
-        explain=explain,
-        chances=chances,
         chosen=chosen,
     )
