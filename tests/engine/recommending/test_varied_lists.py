@@ -239,22 +239,21 @@ async def test_places_by_chance_keep_to_filters_rules_and_pages(shop_with_news: 
 
 
 async def test_what_a_rule_places_is_not_there_by_chance(shop_with_news: Gateway) -> None:
-    shop, new = shop_with_news, {"filter": {"categories": ["c3", "c4"]}}
+    shop, new = shop_with_news, {"kind": "SLOTS", "filter": {"categories": ["c3", "c4"]}}
     pinned = next(iter(by_chance(shop, await page_of(shop, EXPLORING, first=16)).values()))
-    for documents in (
-        [{"kind": "SLOTS", **new, "count": 4, "of": 4}],
-        [{"kind": "SLOTS", **new, "count": 1, "of": 4}],
-        [{"kind": "PIN", "itemId": pinned, "position": 4}],
-    ):
-        rules = RulesInForce([Rule.of("r", 1, read_rule(document)) for document in documents], None)
+
+    async def ruled(**document: Any) -> Page:
+        rules = RulesInForce([Rule.of("r", 1, read_rule(document))], None)
         page = await page_of(shop, EXPLORING, rules=rules, first=8)
-        explored = by_chance(shop, page)
-        assert [place for place, _ in page.explored] == [place - 1 for place in explored]
-        if documents[0]["kind"] == "PIN":
-            assert 4 not in explored and pinned not in explored.values()
-        else:
-            ids = [id_of(shop, number) for number in page.numbers]
-            assert sum(id[0] == "n" for id in ids) == 2 * documents[0]["count"] and explored == {}
+        assert [place for place, _ in page.explored] == [place - 1 for place in by_chance(shop, page)]
+        return page
+
+    for count in (1, 4):
+        page = await ruled(**new, count=count, of=4)
+        assert sum(id_of(shop, number)[0] == "n" for number in page.numbers) == 2 * count
+        assert by_chance(shop, page) == {}
+    page = await ruled(kind="PIN", itemId=pinned, position=4)
+    assert len(by_chance(shop, page)) == 1 and pinned not in by_chance(shop, page).values()
 
 
 async def test_lists_of_given_items_and_of_other_kinds_have_no_place_by_chance(shop_with_news: Gateway) -> None:
