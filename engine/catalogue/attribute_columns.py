@@ -87,8 +87,10 @@ class AttributeColumns:
 
 
 def _number(value: Any) -> float:
-    """A number, or the one that a text says; NaN for anything else."""
+    """A number, or the one that a text says; NaN for anything else, such as the sizes `38_40`, which Python reads."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    if isinstance(value, str) and "_" in value:
         return math.nan
     try:
         number = float(value)
