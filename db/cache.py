@@ -168,13 +168,18 @@ _WRITE_CHOICES: Final = Script("""
 local held = redis.call('GETRANGE', KEYS[1], 4, 11)
 if #held < 8 or struct.unpack('>I8', held) < tonumber(ARGV[2]) then
     redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+    redis.call('UNLINK', KEYS[2])
 end
 """)
 
 
 async def write_choices(redis: Redis, person: Person, choices: Choices) -> None:
-    """Let the next answers know what a person chose, unless they know of a newer choice."""
-    keys, arguments = [person_keys(person).choices], [choices.pack(), choices.version, CHOICES_TTL]
+    """Let the next answers know what a person chose, unless they know of a newer choice.
+
+    A base is dropped: the one that is built next has the choices, so they hold when Redis evicts this key alone.
+    """
+    of_person = person_keys(person)
+    keys, arguments = [of_person.choices, of_person.base], [choices.pack(), choices.version, CHOICES_TTL]
     try:
         await ask(redis, _WRITE_CHOICES.command(keys, arguments))
     except NoScriptError:

@@ -14,6 +14,19 @@ WRITE_TIMEOUT: Final = 300.0  # seconds, of one statement
 FIND_TIMEOUT: Final = 300.0  # seconds to find the members of a segment
 
 
+_REPLACE: Final = (
+    "DELETE FROM segment_figures AS old"
+    " WHERE NOT EXISTS (SELECT FROM new_figures AS new WHERE new.user_id = old.user_id)",
+    "INSERT INTO segment_figures (user_id, last_order, orders, cents, rfm, quiet)"
+    " SELECT user_id, last_order, orders, cents, rfm, quiet FROM new_figures AS new WHERE NOT EXISTS ("
+    "    SELECT FROM segment_figures AS old WHERE old.user_id = new.user_id"
+    "    AND (old.last_order, old.orders, old.cents, old.rfm, old.quiet)"
+    "        IS NOT DISTINCT FROM (new.last_order, new.orders, new.cents, new.rfm, new.quiet)"
+    ") ON CONFLICT (user_id) DO UPDATE SET last_order = EXCLUDED.last_order, orders = EXCLUDED.orders,"
+    " cents = EXCLUDED.cents, rfm = EXCLUDED.rfm, quiet = EXCLUDED.quiet",
+)
+
+
 class Figures(NamedTuple):
     """What a user ever bought. `quiet` are logarithms: see the migration."""
 
@@ -35,14 +48,17 @@ class FiguresMade(NamedTuple):
 async def write_figures(
     connection: Connection, figures: Sequence[Figures], made: FiguresMade, erased_since: datetime
 ) -> None:
-    """Put these figures in the place of all others, but for users who were erased since a moment."""
+    """Put these figures in the place of all others, but for users who were erased since a moment.
+
+    They are collected in a table of this transaction, so that erasures wait only while those that differ are written.
+    """
     async with transaction(connection) as inside:
         await lock_transaction(inside, AdvisoryLock.FIGURES)
-        await inside.execute("DELETE FROM segment_figures", timeout=WRITE_TIMEOUT)
+        await inside.execute("CREATE TEMPORARY TABLE new_figures (LIKE segment_figures) ON COMMIT DROP")
         for start in range(0, len(figures), AT_ONCE):
             *columns, quiet = zip(*figures[start : start + AT_ONCE], strict=True)
             await inside.execute(
-                "INSERT INTO segment_figures (user_id, last_order, orders, cents, rfm, quiet)"
+                "INSERT INTO new_figures (user_id, last_order, orders, cents, rfm, quiet)"
                 " SELECT user_id, last_order, orders, cents, rfm, quiet::real[] FROM unnest($1::text[],"
                 " $2::timestamptz[], $3::integer[], $4::bigint[], $5::text[], $6::text[])"
                 " AS given (user_id, last_order, orders, cents, rfm, quiet)",
@@ -50,6 +66,7 @@ async def write_figures(
                 [None if each is None else f"{{{','.join(map(repr, each))}}}" for each in quiet],
                 timeout=WRITE_TIMEOUT,
             )
+        await inside.execute("CREATE UNIQUE INDEX ON new_figures (user_id)", timeout=WRITE_TIMEOUT)
         await inside.execute(
             "INSERT INTO segment_figures_made (as_of, forecast) VALUES ($1, $2) ON CONFLICT (single)"
             " DO UPDATE SET as_of = EXCLUDED.as_of, forecast = EXCLUDED.forecast",
@@ -59,10 +76,12 @@ async def write_figures(
         newest = await newest_tombstone(inside)
         if newest is not None and newest >= erased_since:
             await inside.execute(
-                f"DELETE FROM segment_figures WHERE {ERASED_WHEN.format(hash=HASH_OF_MEMBER)} >= $1",
+                f"DELETE FROM new_figures WHERE {ERASED_WHEN.format(hash=HASH_OF_MEMBER)} >= $1",
                 erased_since,
                 timeout=WRITE_TIMEOUT,
             )
+        for statement in _REPLACE:
+            await inside.execute(statement, timeout=WRITE_TIMEOUT)
 
 
 async def figures_made(connection: Connection) -> FiguresMade | None:

@@ -67,10 +67,19 @@ async def change_segment(
 
     Raises as `SettingsTable.save`.
     """
+    before: dict[str, Any] | None = None
+
+    def change(settings_before: dict[str, Any] | None) -> dict[str, Any] | None:
+        nonlocal before
+        before = settings_before
+        return settings(settings_before)
+
     async with transaction(connection) as inside:
-        saved = await SEGMENTS.save(inside, id, settings, changed_by, reason, expected=expected)
+        saved = await SEGMENTS.save(inside, id, change, changed_by, reason, expected=expected)
         if saved is None:
             return None
+        if saved.settings == before:
+            return await segment_by_id(inside, id)
         if saved.settings is None:
             await inside.execute("DELETE FROM segments WHERE id = $1", id)
             return None

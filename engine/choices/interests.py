@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from core.contract import Person
 from core.turns import OneAtATime
 from engine.catalogue.catalogue import Catalogue
+from engine.choices.why import is_hidden
 from engine.explaining.affinities import Dimension, affinities_of, key_of
 from engine.recommending.people import PersonLoader
 from engine.recommending.recommendations import Recommender
@@ -41,21 +42,28 @@ async def interests_of(
     state = (await people.state(person)).state
     hidden = set(state.choices.categories) if by is Dimension.CATEGORY else set()
     found = await affinities_of(person, by, first + len(hidden), catalogue, people, recommender, turns)
-    own = _own_items(catalogue, state, by)
+    own, gone = _own_items(catalogue, state, by)
     interests = [Interest(one.key, one.share, own.pop(one.key, ())) for one in found.affinities]
     interests += [Interest(key, None, items) for key, items in own.items()]
-    return [one for one in interests if one.key not in hidden][:first]
+    return [one for one in interests if one.key not in hidden | gone][:first]
 
 
-def _own_items(catalogue: Catalogue, state: State, by: Dimension) -> dict[str, tuple[str, ...]]:
-    """By key, the newest first, the ids of what the person bought or looked at, but for what they hid or dislike."""
-    found: dict[str, tuple[str, ...]] = {}
+def _own_items(catalogue: Catalogue, state: State, by: Dimension) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+    """By key, the newest first, the ids of what the person bought or looked at, but for what they hid or dislike.
+
+    Beside them the keys of which all such items are in categories that they hid.
+    """
+    found, gone = dict[str, tuple[str, ...]](), set[str]()
     for number in _newest_first(state):
         item = catalogue.item(number)
         key = key_of(item, by)
-        if item is not None and key is not None and len(found.setdefault(key, ())) < MOST_ITEMS:
+        if item is None or key is None:
+            continue
+        if is_hidden(state, item):
+            gone.add(key)
+        elif len(found.setdefault(key, ())) < MOST_ITEMS:
             found[key] = (*found[key], item.id)
-    return found
+    return found, gone - found.keys()
 
 
 def _newest_first(state: State) -> Iterator[int]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from core.choices import LONGEST_CATEGORY
 from core.errors import InvalidInput
 from db.items import Item
 from engine.impressions import read_impression
@@ -58,8 +59,11 @@ def is_placed(rules: RulesInForce | None, page: Page, position: int) -> bool:
 
 
 def stops_of(item: Item, *, personal: bool) -> Sequence[Stop]:
-    """What the person can do: hide the item, or its last category; pause, where the list uses what they did."""
+    """What the person can do: hide the item, or its last category; pause, where the list uses what they did.
+
+    A category with more characters than a person may hide is left out.
+    """
     found = [Stop(StopAction.HIDE_ITEM)]
-    if item.categories:
+    if item.categories and len(item.categories[-1]) <= LONGEST_CATEGORY:
         found.append(Stop(StopAction.HIDE_CATEGORY, item.categories[-1]))
     return [*found, Stop(StopAction.PAUSE)] if personal else found

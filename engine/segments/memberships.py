@@ -21,6 +21,7 @@ log = structlog.get_logger()
 KEPT_FOR: Final = 60.0  # seconds in a process; in Redis they are kept for MEMBERSHIPS_TTL
 PATIENCE: Final = 0.2  # seconds after which a list does without them
 MOST_READS: Final = 2  # statements of a process at a time
+MOST_WAITING: Final = 64  # people whose statement waits for another one
 MOST_BYTES: Final = 8 * 2**20  # of all people's
 _EACH: Final = 300  # bytes of a person without a segment
 NONE: Final = frozenset[str]()
@@ -37,7 +38,7 @@ class Memberships:
         self._pool, self._redis = pool, redis
         self._kept: BoundedCache[Person, frozenset[str]] = BoundedCache(MOST_BYTES, KEPT_FOR)
         self._reads = SingleFlight(self._read)
-        self._few = asyncio.Semaphore(MOST_READS)
+        self._few, self._waiting = asyncio.Semaphore(MOST_READS), 0
 
     async def of(self, person: Person) -> frozenset[str]:
         """The ids of the person's segments."""
@@ -67,8 +68,14 @@ class Memberships:
         try:
             names = await read_memberships(self._redis, person)
             if names is None:
-                async with self._few:
-                    names = (await memberships_of(self._pool, [person.id])).get(person.id, [])
+                if self._waiting >= MOST_WAITING:
+                    return NONE
+                self._waiting += 1
+                try:
+                    async with self._few:
+                        names = (await memberships_of(self._pool, [person.id])).get(person.id, [])
+                finally:
+                    self._waiting -= 1
                 await write_memberships(self._redis, person, names)
         except StoreUnavailable as error:
             log_unavailable(error, doing="read the segments of a person")

@@ -45,7 +45,7 @@ async def refresh_segments(pool: Pool, bundles: Path) -> Refreshed:
 
     The fifths of RFM are those of the bundle that serves, as in `User.rfm`; without it, those of the users now. Where
     no forecast serves, the members of a segment that needs one stay as they are. So do those of a segment that fails,
-    which is tried again later; the others go on.
+    which is tried again later; the others go on. Raises StoreUnavailable while Postgres is away.
     """
     due = await claim_due_segments(pool)
     if not due:
@@ -63,9 +63,9 @@ async def refresh_segments(pool: Pool, bundles: Path) -> Refreshed:
             if await write_snapshot(pool, id, due[id], found, read_at):
                 log.info("segment_refreshed", segment=id, members=len(found))
             count += 1
-        except StoreUnavailable:
-            raise
         except Exception as error:  # whatever is wrong with one segment, the members of the others are found
+            if isinstance(error, StoreUnavailable):  # a statement that took too long is one, too
+                await pool.fetchval("SELECT 1")
             log.exception("segment_not_refreshed", segment=id, error=type(error).__name__)
             failed += 1
     return Refreshed(count, failed)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from core import clock
-from core.errors import StoreUnavailable
+from core.errors import RateLimited, StoreUnavailable
 from core.stores import log_unavailable
 from db.postgres import Connection
 from db.segment_figures import count_where, figures_made
@@ -25,7 +25,8 @@ class Size(NamedTuple):
 async def size_of(connection: Connection, where: Where) -> Size:
     """The size of a segment with these conditions, from the figures that were found last; traits and events as of now.
 
-    It is not known when counting takes more than SIZE_TIMEOUT. A statement that takes longer is ended.
+    It is not known when counting takes more than SIZE_TIMEOUT, or while the caller has too many reads. A statement that
+    takes longer is ended.
     """
     try:
         made = await figures_made(connection)
@@ -37,6 +38,8 @@ async def size_of(connection: Connection, where: Where) -> Size:
     except StoreUnavailable as error:
         log_unavailable(error, doing="count the users of a segment")
         return Size(None, None, "Counting took too long: the worker finds the members of a saved segment.")
+    except RateLimited:  # the segment may be saved already, so this is no error
+        return Size(None, None, "Too many reads of this caller run: the worker finds the members of a saved segment.")
     return Size(count, made.as_of)
 
 

@@ -1,5 +1,6 @@
 """Conditions of segments: what Postgres finds is what a plain reading of each condition says."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from db.deletion import delete_people
 from db.erasures import begin_erasure
 from db.events import insert_events
 from db.items import upsert_items
+from db.locks import AdvisoryLock, lock_transaction
 from db.merged_users import merge_into
 from db.postgres import Pool
 from db.segment_figures import Figures, FiguresMade, count_where, users_where, write_figures
@@ -22,6 +24,7 @@ from engine.segments.defining import checked
 from engine.segments.sizing import conditions_in, size_of
 from ml.hazard.examples import BINS
 from ml.hazard.forecasts import log_quiet, no_order
+from tests.faults import eventually
 
 NOW = clock.now().replace(microsecond=0)
 LONG_AGO = datetime.min.replace(tzinfo=NOW.tzinfo)
@@ -202,6 +205,38 @@ async def test_erased_users_have_no_figures_also_when_these_are_found_meanwhile(
     assert await users_where(pool, where, NOW) == ["bert"]
     await write_figures(pool, figures, FiguresMade(NOW, False), NOW - timedelta(minutes=5))
     assert await users_where(pool, where, NOW) == ["bert"]
+
+
+async def test_figures_take_the_place_of_all_others_and_what_stays_is_not_written_again(pool: Pool) -> None:
+    read = "SELECT user_id, orders, rfm, quiet, xmin::text FROM segment_figures ORDER BY user_id"
+    quiet = (0.5, 0.25)
+    await write_figures(
+        pool,
+        [Figures(id, NOW, 1, 0, "NEW", quiet) for id in ("anna", "bert", "cid")],
+        FiguresMade(NOW, True),
+        NOW,
+    )
+    _, bert, _ = await pool.fetch(read)
+    changed = [Figures("anna", NOW, 2, 0, "NEW", quiet), Figures("bert", NOW, 1, 0, "NEW", quiet)]
+    await write_figures(pool, [*changed, Figures("dora", NOW, 1, 5, "NEW", None)], FiguresMade(NOW, True), NOW)
+    after = await pool.fetch(read)
+    assert [(row["user_id"], row["orders"], row["quiet"]) for row in after] == [
+        ("anna", 2, [0.5, 0.25]), ("bert", 1, [0.5, 0.25]), ("dora", 1, None)
+    ]  # fmt: skip
+    assert after[1]["xmin"] == bert["xmin"]
+
+
+async def test_an_erasure_waits_for_no_figures_that_are_collected(pool: Pool) -> None:
+    figures = [Figures(id, NOW, 1, 0, "NEW", None) for id in ("anna", "bert")]
+    await write_figures(pool, figures, FiguresMade(NOW, False), NOW)
+    async with pool.acquire() as other, other.transaction():
+        await lock_transaction(other, AdvisoryLock.MEMBERS)  # holds the writing back after it has collected all
+        writing = asyncio.create_task(write_figures(pool, figures[:1], FiguresMade(NOW, False), NOW))
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+        await eventually(lambda: other.fetchval(waits))
+        assert await other.execute("DELETE FROM segment_figures WHERE user_id = 'anna'") == "DELETE 1"
+    await writing
+    assert await users_where(pool, {"orders": {"min": 1}}, NOW) == ["anna"]
 
 
 async def test_a_size_is_known_at_once_or_not_at_all(

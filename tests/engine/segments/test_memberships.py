@@ -73,3 +73,18 @@ async def test_a_list_does_not_wait_for_postgres_and_the_next_one_has_what_was_f
         assert await read_memberships(redis, ANNA) is None
     monkeypatch.undo()
     assert await known.of(ANNA) == {"a", "b"}
+
+
+async def test_people_wait_for_postgres_in_a_bounded_number(
+    pool: Pool, redis: Redis, segments: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Memberships(pool, redis)
+    monkeypatch.setattr("engine.segments.memberships.PATIENCE", 0.05)
+    monkeypatch.setattr("engine.segments.memberships.MOST_WAITING", 1)
+    async with pool.acquire() as locking, locking.transaction():
+        await locking.execute("LOCK TABLE segment_members")
+        assert await known.of(ANNA) == NONE
+        monkeypatch.setattr("engine.segments.memberships.PATIENCE", 5.0)
+        assert await known.of(BERT) == NONE, "at once: one waits already"
+    assert await known.of(ANNA) == {"a", "b"}
+    assert await read_memberships(redis, BERT) is None, "nobody read them"

@@ -12,12 +12,15 @@ import pytest
 from core import clock
 from core.contract import Person, read_event
 from core.errors import InvalidInput, NotFound, StoreUnavailable
+from core.settings import Stores
 from db.deletion import delete_people
 from db.erasures import begin_erasure
 from db.events import insert_events
 from db.items import upsert_items
 from db.personal_data import personal_data_of
-from db.postgres import Pool
+from db.postgres import Pool, connect_pool
+from db.segment_conditions import Definition
+from db.segment_figures import users_where
 from db.segments import (
     CLAIM,
     PERIOD,
@@ -40,6 +43,7 @@ from ml.bundle import delete_bundle
 from ml.hazard.examples import BINS
 from ml.hazard.features import FEATURES
 from ml.hazard.model import Forecaster, write
+from tests.faults import Relay
 
 SIGNER = Signer("a secret of a test")
 ANY = {"orders": {"min": 1}}
@@ -90,6 +94,8 @@ async def test_a_segment_is_due_once_after_it_was_saved(pool: Pool) -> None:
     assert sorted(map(len, claims)) == [0, 0, 0, 1]
     assert not await has_due_segments(pool)
     await saved(pool)
+    assert not await has_due_segments(pool), "nothing changed"
+    await save_segment(pool, "s", "another name", {"orders": {"min": 2}}, "tests")
     assert await has_due_segments(pool)
 
 
@@ -311,14 +317,33 @@ async def test_a_segment_that_fails_keeps_its_members_and_the_others_go_on(pool:
     assert not await has_due_segments(pool), "not tried again at once"
 
 
-async def test_a_store_that_is_away_ends_the_refresh_of_all_segments(
+async def test_a_statement_that_takes_too_long_fails_its_segment_alone(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def find(connection: Pool, where: Definition, now: datetime) -> list[str]:
+        if "orders" in where:
+            raise StoreUnavailable("postgres", "No answer within 300 seconds.")
+        return await users_where(connection, where, now)
+
+    await three_customers(pool)
+    await define(pool, "again", {"orders": {"min": 2}})
+    await define(pool, "recent", {"recency": {"max": 30}})
+    monkeypatch.setattr("engine.segments.refreshing.users_where", find)
+    assert await refresh_segments(pool, tmp_path) == (1, 1)
+    assert ids(await read_members(pool, SIGNER, "recent")) == ["anna", "cid"]
+
+
+async def test_a_store_that_is_away_ends_the_refresh_of_all_segments(
+    pool: Pool, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def unreachable(*_: object) -> bool:
+        await relay.close()
         raise StoreUnavailable("postgres")
 
     await three_customers(pool)
     await define(pool, "again", {"orders": {"min": 2}})
     monkeypatch.setattr("engine.segments.refreshing.write_snapshot", unreachable)
-    with pytest.raises(StoreUnavailable):
-        await refresh_segments(pool, tmp_path)
+    relay = Relay(stores.postgres_url.get_secret_value())
+    async with await connect_pool(await relay.open(), size=1, timeout=1.0) as through:
+        with pytest.raises(StoreUnavailable):
+            await refresh_segments(through, tmp_path)

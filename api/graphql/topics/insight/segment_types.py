@@ -12,6 +12,7 @@ from api.graphql.types.as_read import as_read
 from api.graphql.types.connections import After, Connection, First
 from api.graphql.types.permissions import requires
 from api.graphql.versioned_settings import page_of_versions
+from core.errors import InvalidInput
 from db import segments as stored
 from db.versioned_settings import StoredSettings
 from engine.segments.settings import read_segment
@@ -87,7 +88,9 @@ class SegmentVersion:
     version: int = strawberry.field(description="The number of the version, from 1.")
     removed: bool = strawberry.field(description="Whether the segment was deleted; name and conditions are null then.")
     name: str | None = strawberry.field(description="Its name for people.")
-    where: SegmentConditions | None = strawberry.field(description="Who belonged to it.")
+    where: SegmentConditions | None = strawberry.field(
+        description="Who belonged to it; null also for conditions that this release cannot read."
+    )
     changed_at: datetime = strawberry.field(description="When this version was made.")
     changed_by: str = strawberry.field(description="Who made it.")
     reason: str | None = strawberry.field(description="Why; null when nobody said it.")
@@ -95,12 +98,12 @@ class SegmentVersion:
     @classmethod
     def of(cls, record: StoredSettings) -> Self:
         """The public shape."""
-        settings = None if record.settings is None else read_segment(record.settings)
+        settings = record.settings
         return cls(
             version=record.version,
             removed=settings is None,
-            name=settings.name if settings else None,
-            where=SegmentConditions.of(settings.where) if settings else None,
+            name=settings["name"] if settings else None,
+            where=_conditions(settings) if settings else None,
             changed_at=record.changed_at,
             changed_by=record.changed_by,
             reason=record.reason,
@@ -128,7 +131,7 @@ class Segment:
 
     @classmethod
     def of(cls, record: stored.Segment) -> Self:
-        """The public shape."""
+        """The public shape. Raises InvalidInput for conditions of another release that this one cannot read."""
         settings = read_segment({"name": record.name, "where": record.definition})
         return cls(
             id=strawberry.ID(record.id),
@@ -148,6 +151,14 @@ class Segment:
     async def history(self, info: Info, first: First = 20, after: After = None) -> Connection[SegmentVersion] | None:
         """A page of versions."""
         return await page_of_versions(info, stored.SEGMENTS, "segment", self.id, first, after, SegmentVersion.of)
+
+
+def _conditions(settings: Mapping[str, Any]) -> SegmentConditions | None:
+    """What stored settings ask for; None for those of another release that this one cannot read."""
+    try:
+        return SegmentConditions.of(read_segment(settings).where)
+    except InvalidInput:
+        return None
 
 
 def settings_in(given: Mapping[str, Any]) -> dict[str, Any]:

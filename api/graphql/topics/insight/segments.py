@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 import strawberry
+import structlog
 
 from api.graphql.context import Info
 from api.graphql.topics.insight.segment_types import (
@@ -27,6 +28,8 @@ from engine.segments.defining import (
     update_segment,
 )
 from engine.segments.sizing import conditions_in, size_of
+
+log = structlog.get_logger()
 
 
 @strawberry.type(description="The outcome of `saveSegment`.")
@@ -82,10 +85,19 @@ SegmentId = Annotated[strawberry.ID, strawberry.argument(description="The id of 
 class SegmentQuery:
     """Queries of segments."""
 
-    @strawberry.field(permission_classes=[requires("segments:read")], description="All segments, by id: at most 100.")
+    @strawberry.field(
+        permission_classes=[requires("segments:read")],
+        description="All segments, by id: at most 100. What this release cannot read is left out.",
+    )
     async def segments(self, info: Info) -> list[Segment] | None:
         """All segments."""
-        return [Segment.of(record) for record in await stored.list_segments(info.context.reads)]
+        found = []
+        for record in await stored.list_segments(info.context.reads):
+            try:
+                found.append(Segment.of(record))
+            except InvalidInput as error:
+                log.warning("segment_not_read", segment=record.id, error=str(error))
+        return found
 
     @strawberry.field(
         permission_classes=[requires("segments:read")], description="One segment; null when no segment has this id."

@@ -224,6 +224,15 @@ async def test_choices_survive_an_empty_redis_and_one_that_is_away(ask: Ask, ask
             assert "i03" not in await all_listed(ask_alone)
 
 
+async def test_a_choice_holds_when_redis_evicts_its_key_alone(ask: Ask, trained: Gateway) -> None:
+    await listed(ask)  # now there is a base without any choice
+    await chosen(ask, 'hideItem(itemId: "i05")')
+    assert "i05" not in await all_listed(ask)
+    await trained.redis.delete(person_keys(ANNA).choices)
+    trained.people.forget([ANNA])
+    assert "i05" not in await all_listed(ask)
+
+
 async def test_a_choice_that_redis_missed_counts_when_the_base_is_dropped(
     ask: Ask, trained: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ async def test_interests_follow_what_the_person_hides_and_are_none_during_a_paus
     await change(ask, 'hideItem(itemId: "mug-1")')
     assert [one["key"] for one in await asked(ask, INTERESTS)] == ["hat"]
     assert [one["key"] for one in await asked(ask, INTERESTS, first=1)] == ["hat"]
+    assert await asked(ask, INTERESTS, by="BRAND") == [], "tea was all of Ours, the mug of Theirs"
     await change(ask, "pausePersonalization(paused: true)")
     assert await asked(ask, INTERESTS) == []
     assert await asked(ask, INTERESTS, person=Person("guest", "stranger")) == []
