@@ -16,7 +16,6 @@ _Select = Callable[[int], Ranked]
 _Score = Callable[[Mask], _Select]
 _Numbers = NDArray[np.uint32]
 LEAST: Final = 32  # items that are read at once
-MORE: Final = 4  # times as many are read before a whole catalogue is looked through
 
 
 @dataclass(slots=True, eq=False)
@@ -76,8 +75,7 @@ class _Ranking:
         self, score: _Score, allowed: Mask, length: int, bounds: Sequence[_Bound], last: Mask | None = None
     ) -> None:
         self._score, self._allowed, self._length, self._bounds, self._last = score, allowed, length, bounds, last
-        self._select: _Select | None = score(allowed)
-        self.ranked = self._select(length)
+        self.ranked = score(allowed)(length)
         self._scores = [(self.ranked.numbers, self.ranked.scores)]
         self._take(self.ranked.numbers)
 
@@ -113,18 +111,9 @@ class _Ranking:
         return found
 
     def _read_on(self, used: Collection[int], bounds: Sequence[_Bound]) -> bool:
-        """Read the next items: at first a longer head of the same ranking, then of those alone that may be next.
-
-        False at the end.
-        """
+        """Read the next items: of those alone that may be next. False at the end."""
         if self._whole and self._last is None:
             return False
-        if self._select is not None and not self._whole:
-            read, self._length = self._length, MORE * self._length
-            ranked, self._select = self._select(self._length), None
-            self._scores.append((ranked.numbers, ranked.scores))
-            self._take(ranked.numbers, read)
-            return True
         numbers = np.flatnonzero(self._allowed).astype(np.uint32)
         for bound in bounds:
             numbers = numbers[~bound.are_too_many(numbers)]
@@ -140,9 +129,8 @@ class _Ranking:
         self._take(ranked.numbers)
         return True
 
-    def _take(self, numbers: _Numbers, read: int = 0) -> None:
-        """Go on with these items; the first ones were read before."""
-        self._whole, numbers = len(numbers) < self._length, numbers[read:]
+    def _take(self, numbers: _Numbers) -> None:
+        self._whole = len(numbers) < self._length
         if self._last is not None:
             numbers = numbers[~self._last[numbers]]
         for bound in self._bounds:
