@@ -12,7 +12,7 @@ from cli.main import app
 ROOT = Path(__file__).parents[1]
 PROGRAM = [sys.executable, "-c", "from cli.main import app; app()"]
 """`penchant` of this checkout, also where it is not installed."""
-TIMEOUT = 120.0  # seconds
+TIMEOUT = 240.0  # seconds
 
 
 def invoke(*words: str | Path, stdin: str = "") -> Result:

@@ -86,7 +86,7 @@ def reasons() -> Iterator[tuple[str, str]]:
 
 def test_everything_deprecated_has_a_date_and_says_what_to_do() -> None:
     marked = dict(reasons())
-    assert "RecommendationEdge.score" in marked and "ReasonCode.EXPLORATION" in marked
+    assert "RecommendationEdge.score" in marked and "ReasonCode.AFFINITY" in marked
     for part, reason in marked.items():
         assert re.search(r"\b20\d\d-\d\d-\d\d\b", reason), f"{part}: the reason has no date"
         assert len(reason) > 30, f"{part}: the reason says nothing"

@@ -19,7 +19,7 @@ IDS = [f"i{number:02}" for number in range(30)]
 LIST = """query ($first: Int! = 6, $context: RecommendationContext, $filter: ItemFilter, $exclude: [ID!]) {
   user(id: "anna") { recommendations(first: $first, context: $context, filter: $filter, exclude: $exclude) {
     edges { score node { id } reason { code text item { id } } } } } }"""
-NEVER_GIVEN = {"AFFINITY", "SEQUENCE", "EXPLORATION"}
+NEVER_GIVEN = {"AFFINITY", "SEQUENCE"}
 
 
 async def store(gateway: Gateway, *lines: tuple[str, str, str, float], recent: bool = False) -> None:
