@@ -58,7 +58,14 @@ class FaultRun:
     def catch_up(self, count: int, fault: str) -> None:
         """Wait until the first `count` acknowledged events are stored. Raises RuntimeError when it times out."""
         waiting = self.acknowledged.ids[self._caught_up : count]
-        self._until(lambda: self._stored(waiting) == len(waiting), f"all events acknowledged before {fault} are stored")
+        try:
+            self._until(
+                lambda: self._stored(waiting) == len(waiting), f"all events acknowledged before {fault} are stored"
+            )
+        except RuntimeError as error:
+            missing = len(waiting) - self._stored(waiting)
+            left = undelivered(self.site.postgres_url, self.site.broker_url)
+            raise RuntimeError(f"{error}: {missing} of {len(waiting)} are not; queue and outbox have {left}") from None
         self._caught_up = count
 
     def finish(self) -> Verification:

@@ -14,6 +14,7 @@ from core.errors import StoreFull, StoreUnavailable
 _UNAVAILABLE: Final = (
     OSError,  # TimeoutError is one: the statement took longer than the pool allows
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server ended while a statement was prepared
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -79,6 +80,8 @@ def _translated(method: str) -> Callable[..., Any]:
         try:
             return await getattr(self.raw, method)(*args, **named)
         except _TRANSLATED as error:
+            if isinstance(error, asyncpg.InternalClientError):
+                self.raw.terminate()  # it is in a state that no statement leads out of
             raise _unavailable(error) from error
 
     return call

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -79,6 +80,19 @@ async def test_a_pool_that_is_closed_is_unavailable(postgres_url: str) -> None:
 async def test_a_session_that_the_server_ends_is_unavailable(pool: Pool) -> None:
     with pytest.raises(StoreUnavailable):
         await pool.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_a_connection_that_the_server_leaves_between_two_messages_is_unavailable_and_closed(pool: Pool) -> None:
+    async def prepared(*_: object) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+    async with pool.acquire() as connection:
+        raw, own = connection.raw, connection.raw._con
+        connection.raw = SimpleNamespace(fetchval=prepared, terminate=raw.terminate)
+        with pytest.raises(StoreUnavailable):
+            await connection.fetchval("SELECT 1")
+        assert own.is_closed()
+    assert await pool.fetchval("SELECT 1") == 1
 
 
 async def test_an_error_about_a_statement_passes_unchanged(pool: Pool) -> None:
