@@ -34,7 +34,6 @@ class SettingsCommands:
     `default` says what is without settings.
     """
 
-    noun: str
     plural: str
     default: str
     table: "Callable[[], SettingsTable]"

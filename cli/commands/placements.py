@@ -37,7 +37,7 @@ async def _replace(pool: "Pool", wanted: dict[str, Settings], who: str, reason: 
     return await replace_placements(pool, wanted, who, reason)
 
 
-_COMMANDS = SettingsCommands("placement", "placements", "as by default", _table, _check, _replace)
+_COMMANDS = SettingsCommands("placements", "as by default", _table, _check, _replace)
 
 
 @app.command("list")

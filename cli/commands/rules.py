@@ -37,7 +37,7 @@ async def _replace(pool: "Pool", wanted: dict[str, Settings], who: str, reason: 
     return await replace_rules(pool, wanted, who, reason)
 
 
-_COMMANDS = SettingsCommands("rule", "rules", "removed", _table, _check, _replace)
+_COMMANDS = SettingsCommands("rules", "removed", _table, _check, _replace)
 
 
 @app.command("list")

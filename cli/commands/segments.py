@@ -41,7 +41,7 @@ async def _replace(pool: "Pool", wanted: dict[str, Settings], who: str, reason: 
     return await replace_segments(pool, wanted, who, reason)
 
 
-_COMMANDS = SettingsCommands("segment", "segments", "deleted", _table, _check, _replace)
+_COMMANDS = SettingsCommands("segments", "deleted", _table, _check, _replace)
 
 
 @app.command("list")

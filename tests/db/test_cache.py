@@ -188,7 +188,11 @@ async def test_the_newest_choices_stand_before_a_base_whoever_writes_last(redis:
     assert (await read_person(redis, U1))[0] == old.pack() + b"base"
     newest = Choices(version=2**40)
     await write_choices(redis, U1, newest)
+    assert (await read_person(redis, U1))[0] == newest.pack(), "the base without them is gone"
+    await write_base(redis, U1, old.pack() + b"base")
     assert (await read_person(redis, U1))[0] == newest.pack() + b"base"
+    await write_choices(redis, U1, new)
+    assert (await read_person(redis, U1))[0] == newest.pack() + b"base", "an older choice drops nothing"
     assert await forget_people(redis, [U1]) == 2
 
 
