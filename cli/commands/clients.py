@@ -110,7 +110,7 @@ def show(
     last: Annotated[int, typer.Option(min=1, max=1000, help="How many entries of its audit trail.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show a client, when it was used last, and what was done to it: by whom, and how often it was refused, by reason."""
+    """Show a client, when it was used last, what was done to it and by whom, and its refusals by reason."""
 
     async def read(pool: Pool) -> tuple[Client | None, Any, list[AuditEntry]]:
         return (
